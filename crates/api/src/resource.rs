@@ -1,0 +1,144 @@
+//! Resources: one row says all about each.
+
+use crate::schema::TypeRef;
+use std::borrow::Cow;
+use std::fmt;
+
+/// A group and a resource name (`deployments` in `apps`); the group is empty for the core group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupResource {
+    /// API group.
+    pub group: Cow<'static, str>,
+    /// Plural resource name.
+    pub resource: Cow<'static, str>,
+}
+
+impl GroupResource {
+    /// From compile-time names.
+    pub const fn of(group: &'static str, resource: &'static str) -> Self {
+        GroupResource { group: Cow::Borrowed(group), resource: Cow::Borrowed(resource) }
+    }
+}
+
+impl fmt::Display for GroupResource {
+    /// `pods`, `deployments.apps`: as upstream's messages name resources.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() { f.write_str(&self.resource) } else { write!(f, "{}.{}", self.resource, self.group) }
+    }
+}
+
+/// Group, version and resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupVersionResource {
+    /// API group.
+    pub group: Cow<'static, str>,
+    /// Version in the group.
+    pub version: Cow<'static, str>,
+    /// Plural resource name.
+    pub resource: Cow<'static, str>,
+}
+
+/// Group, version and kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupVersionKind {
+    /// API group.
+    pub group: Cow<'static, str>,
+    /// Version in the group.
+    pub version: Cow<'static, str>,
+    /// Kind.
+    pub kind: Cow<'static, str>,
+}
+
+impl GroupVersionKind {
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
+
+impl fmt::Display for GroupVersionKind {
+    /// As Go prints it in messages: `apps/v1, Kind=Deployment`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}, Kind={}", self.group, self.version, self.kind)
+    }
+}
+
+/// Everything uniform about one resource in one version. Built-in rows are compiled from the schema
+/// text; custom resources make the same rows at run time.
+#[derive(Debug)]
+pub struct ResourceDef {
+    /// API group, empty for core.
+    pub group: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// Plural name, as in paths.
+    pub plural: &'static str,
+    /// Singular name.
+    pub singular: &'static str,
+    /// Kind of its objects.
+    pub kind: &'static str,
+    /// Lives in namespaces.
+    pub namespaced: bool,
+    /// Short names for people.
+    pub short: &'static [&'static str],
+    /// Categories such as `all`.
+    pub categories: &'static [&'static str],
+    /// Verbs, sorted as discovery lists them.
+    pub verbs: &'static [&'static str],
+    /// Served without any flag in 1.36.
+    pub enabled: bool,
+    /// Group, version and kind it is stored as.
+    pub storage: (&'static str, &'static str, &'static str),
+    /// Key prefix below `/registry/`: `pods`, `minions`, `services/specs`.
+    pub prefix: &'static str,
+    /// Field selectors beyond names that it supports.
+    pub field_selectors: &'static [&'static str],
+    /// Subresources.
+    pub sub: &'static [SubresourceDef],
+    /// The hash that discovery shows; opaque to clients.
+    pub storage_hash: &'static str,
+    /// The schema of its objects; `None` never happens for rows that are served.
+    pub ty: Option<TypeRef<'static>>,
+}
+
+/// One subresource of a resource.
+#[derive(Debug)]
+pub struct SubresourceDef {
+    /// `status`, `scale`, `exec`, …
+    pub name: &'static str,
+    /// Group of the kind it speaks.
+    pub group: &'static str,
+    /// Version of the kind it speaks.
+    pub version: &'static str,
+    /// Kind it speaks.
+    pub kind: &'static str,
+    /// Verbs, sorted.
+    pub verbs: &'static [&'static str],
+}
+
+impl ResourceDef {
+    /// Group and plural name.
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::of(self.group, self.plural)
+    }
+
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// The subresource of that name.
+    pub fn subresource(&self, name: &str) -> Option<&SubresourceDef> {
+        self.sub.iter().find(|s| s.name == name)
+    }
+}
+
+/// All built-in resources, every version, served by default or not, in discovery's order.
+pub fn all() -> &'static [ResourceDef] {
+    crate::schema::built_in_resources()
+}
+
+/// The built-in row for a path's group, version and plural.
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static ResourceDef> {
+    all().iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+}

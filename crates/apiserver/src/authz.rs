@@ -1,0 +1,50 @@
+//! Authorization: may they?
+
+use crate::context::UserInfo;
+use futures::future::BoxFuture;
+
+/// What is asked, for resources and other paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Who.
+    pub user: UserInfo,
+    /// Verb.
+    pub verb: String,
+    /// False: `path` counts, the rest doesn't.
+    pub is_resource: bool,
+    /// API group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Plural name.
+    pub resource: String,
+    /// Subresource, or empty.
+    pub subresource: String,
+    /// Namespace, or empty.
+    pub namespace: String,
+    /// Name, or empty.
+    pub name: String,
+    /// Non-resource path.
+    pub path: String,
+    /// Field selector of a list, watch or deletecollection.
+    pub field_selector: String,
+    /// Label selector, likewise.
+    pub label_selector: String,
+}
+
+/// The answer of an authorizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes, and why.
+    Allow(String),
+    /// No, whatever others say.
+    Deny(String),
+    /// Not mine to say; the reason is shown if nobody allows.
+    NoOpinion(String),
+}
+
+/// One authorizer: Node, RBAC, …
+pub trait Authorizer: Send + Sync {
+    /// Decides.
+    fn authorize<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Decision>;
+}

@@ -1,0 +1,39 @@
+//! What the API server is told at start.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// The checked configuration; upstream's flag that sets each field is named.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--bind-address` and `--secure-port`; port 0 picks a free one.
+    pub bind: SocketAddr,
+    /// `--advertise-address`: what the `kubernetes` service's endpoints name.
+    pub advertise_address: IpAddr,
+    /// `--tls-cert-file`, `--tls-private-key-file` (PEM).
+    pub tls_cert: PathBuf,
+    /// Its key.
+    pub tls_key: PathBuf,
+    /// `--client-ca-file`.
+    pub client_ca: PathBuf,
+    /// `--service-account-signing-key-file` (PEM, EC or RSA private key).
+    pub service_account_key: PathBuf,
+    /// `--service-account-issuer`.
+    pub service_account_issuer: String,
+    /// `--service-cluster-ip-range`; the first address is the `kubernetes` service's.
+    pub service_range: ipnet::IpNet,
+    /// `--service-node-port-range`, inclusive.
+    pub node_ports: (u16, u16),
+    /// `--requestheader-client-ca-file`, if front proxies are trusted.
+    pub front_proxy_ca: Option<PathBuf>,
+    /// `--kubelet-client-certificate`, `--kubelet-client-key`: the identity towards kubelets.
+    pub kubelet_client_cert: PathBuf,
+    /// Its key.
+    pub kubelet_client_key: PathBuf,
+    /// `--kubelet-certificate-authority`.
+    pub kubelet_ca: PathBuf,
+    /// The key for encryption at rest (32 bytes, base64) file; secrets are sealed with AES-GCM.
+    pub encryption_key: Option<PathBuf>,
+    /// `--authorization-mode` is `Node,RBAC`; admission plugins to leave out: `--disable-admission-plugins`.
+    pub disabled_admission: Vec<String>,
+}

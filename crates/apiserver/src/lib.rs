@@ -1,0 +1,25 @@
+//! The Kubernetes API server.
+//!
+//! `server` listens; `pipeline` is the life of a request, one layer per file; `registry` is the one generic
+//! implementation of every verb over `store` and the watch `cache`; `strategy` is what is special about each
+//! resource; `admission`, `authn` and `authz` decide. [`Api`] holds the parts together.
+
+pub mod admission;
+pub mod authn;
+pub mod authz;
+pub mod bootstrap;
+pub mod cache;
+pub mod config;
+pub mod context;
+pub mod pipeline;
+pub mod printers;
+pub mod registry;
+pub mod server;
+pub mod strategy;
+pub mod subresource;
+pub mod validation;
+pub mod virtual_resource;
+
+pub use config::Config;
+pub use context::{RequestContext, RequestInfo, UserInfo};
+pub use server::Api;

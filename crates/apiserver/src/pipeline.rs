@@ -1,0 +1,1 @@
+//! The life of a request, outermost layer first; one layer per file.

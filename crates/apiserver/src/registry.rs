@@ -1,0 +1,1 @@
+//! The generic implementation of every verb over the store and the watch cache.

@@ -1,0 +1,123 @@
+//! What is special about each resource. The registry does everything uniform and asks the strategy of a
+//! resource at the points below; [`of`] is the one list of them.
+
+use crate::context::RequestContext;
+use crate::server::Api;
+use futures::future::BoxFuture;
+use kaji_api::{ResourceDef, Status, Value, field::Errors};
+
+/// Resource-specific behaviour; each method has the plain resource's behaviour as its default.
+///
+/// Order on create: `default` → admission (mutating) → `prepare_create` → `validate` →
+/// admission (validating) → `allocate` → stored. On update: the same with the old object beside.
+/// Objects are in canonical form; the registry normalizes again before it encodes.
+pub trait Strategy: Send + Sync {
+    /// Defaults beyond the schema's constants, as upstream's `SetDefaults_*`. Idempotent: also runs on
+    /// updates and patches.
+    fn default(&self, _obj: &mut Value) {}
+
+    /// Clears what a creator may not set (usually `status`), sets what the server owns.
+    fn prepare_create(&self, _cx: &RequestContext, obj: &mut Value) {
+        obj.remove("status");
+    }
+
+    /// Restores what a main-resource update may not touch (usually `status`).
+    fn prepare_update(&self, _cx: &RequestContext, obj: &mut Value, old: &Value) {
+        keep(obj, old, "status");
+    }
+
+    /// Restores what a `status` update may not touch: everything but `status` and managedFields. Upstream
+    /// lets most status writes change no metadata; say so here where one differs.
+    fn prepare_status_update(&self, _cx: &RequestContext, obj: &mut Value, old: &Value) {
+        keep(obj, old, "spec");
+    }
+
+    /// What is wrong with a new object, metadata apart (the registry checks that).
+    fn validate(&self, _obj: &Value, _errors: &mut Errors) {}
+
+    /// What is wrong with a change; runs `validate` unless upstream doesn't.
+    fn validate_update(&self, obj: &Value, _old: &Value, errors: &mut Errors) {
+        self.validate(obj, errors);
+    }
+
+    /// What is wrong with a change of status.
+    fn validate_status_update(&self, _obj: &Value, _old: &Value, _errors: &mut Errors) {}
+
+    /// Warnings about an object that is being written (`old` none: created).
+    fn warnings(&self, _obj: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which check object names must pass.
+    fn name_check(&self) -> fn(&str) -> Vec<String> {
+        kaji_api::names::dns1123_subdomain
+    }
+
+    /// PUT on a name that doesn't exist creates it (upstream `AllowCreateOnUpdate`).
+    fn create_on_update(&self) -> bool {
+        false
+    }
+
+    /// A PUT without resourceVersion is allowed (upstream `AllowUnconditionalUpdate`).
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// Counts `metadata.generation`: 1 at creation, +1 when anything but metadata and status changes.
+    fn has_generation(&self) -> bool {
+        false
+    }
+
+    /// Seconds a delete waits for the owner of the object (the kubelet, for pods) to finish; none: delete at once. `asked` is
+    /// `gracePeriodSeconds` of the request. May change the object (pods that never ran go at once).
+    fn grace(&self, _obj: &mut Value, _asked: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// The object's owners keep or lose it when no propagation is asked for (upstream
+    /// `DefaultGarbageCollectionPolicy`): `"background"` or `"orphan"`.
+    fn default_propagation(&self) -> &'static str {
+        "background"
+    }
+
+    /// Fields for field selectors beyond `metadata.name` and `metadata.namespace`.
+    fn selectable<'a>(&self, _obj: &'a Value, _field: &str) -> Option<std::borrow::Cow<'a, str>> {
+        None
+    }
+
+    /// Takes cluster-wide things (addresses, ports) for an object about to be stored; what it took is given
+    /// back by `release` when storing fails or the object is gone. Not called for dry runs that need no answer.
+    fn allocate<'a>(
+        &'a self,
+        _api: &'a Api,
+        _cx: &'a RequestContext,
+        _obj: &'a mut Value,
+        _old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Gives back what `allocate` took: `obj` was deleted, or (`new` given) lost some by update, or was never stored.
+    fn release<'a>(&'a self, _api: &'a Api, _obj: &'a Value, _new: Option<&'a Value>) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Puts the old object's field in place of the new one's.
+pub(crate) fn keep(obj: &mut Value, old: &Value, field: &'static str) {
+    match old.get(field) {
+        Some(v) => obj.set(field, v.clone()),
+        None => {
+            obj.remove(field);
+        }
+    }
+}
+
+/// The plain resource.
+pub struct Plain;
+impl Strategy for Plain {}
+
+/// The strategy of a resource.
+pub fn of(_resource: &ResourceDef) -> &'static dyn Strategy {
+    &Plain
+}

@@ -1,0 +1,1 @@
+//! Validation shared between strategies: pods and their parts, metadata, selectors.

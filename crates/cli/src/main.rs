@@ -1,0 +1,2 @@
+//! The `kaji` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The life of a cluster: PKI, one-node start, stop, reset.

@@ -1,0 +1,1 @@
+//! Service proxy (nftables) and pod network (bridge).

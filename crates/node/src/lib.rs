@@ -1,0 +1,1 @@
+//! The node agent: pods over CRI, volumes, probes, streaming, status; simulated nodes.

@@ -1,0 +1,1 @@
+//! The scheduler: queue, snapshot, filter and score plugins, binding.

@@ -1,0 +1,1 @@
+//! In-process clusters, builders and bounded waits for tests.
