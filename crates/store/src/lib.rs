@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub mod embedded;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 /// The number of a write: one more for every committed transaction that changed something.
 pub type Revision = u64;
@@ -105,6 +107,14 @@ pub struct Event {
     pub current: Option<Record>,
 }
 
+impl Event {
+    /// The key that changed.
+    pub fn key(&self) -> &str {
+        let record = self.current.as_ref().or(self.previous.as_ref());
+        record.map(|r| r.key.as_str()).unwrap_or_default()
+    }
+}
+
 /// What a watch yields.
 #[derive(Clone, Debug)]
 pub enum Watched {
@@ -115,9 +125,30 @@ pub enum Watched {
 }
 
 /// A running watch; dropping it ends it.
+///
+/// Progress comes by itself about once a second while other keys are written, and whenever it is asked for.
 pub struct Watch {
-    /// Bounded. An error ends the watch: `Compacted` (start again from a list) or a failure of the store.
+    /// Bounded. An error ends the watch: `Compacted` (start again from a list), `Closed` (read too slowly) or a
+    /// failure of the store.
     pub events: tokio::sync::mpsc::Receiver<Result<Watched, StoreError>>,
+    /// Asks for a `Progress` now: it arrives behind the events it speaks of.
+    pub progress: ProgressRequest,
+}
+
+/// Asks a watch how far it is; cheap, may be called from anywhere.
+#[derive(Clone)]
+pub struct ProgressRequest(std::sync::Arc<dyn Fn() + Send + Sync>);
+
+impl ProgressRequest {
+    /// For backends: what to do when asked.
+    pub fn new(ask: impl Fn() + Send + Sync + 'static) -> Self {
+        ProgressRequest(std::sync::Arc::new(ask))
+    }
+
+    /// Asks.
+    pub fn ask(&self) {
+        (self.0)()
+    }
 }
 
 /// Why the store could not do it.
@@ -154,6 +185,40 @@ pub enum StoreError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process works on the same data directory.
+    #[error("data directory {dir} is in use by {owner}: stop it first, or choose another data directory")]
+    InUse {
+        /// Data directory.
+        dir: String,
+        /// `process 123`.
+        owner: String,
+    },
+    /// A file is damaged; nothing is read from it or written to it.
+    #[error("{file} is damaged ({what}): {advice}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where and how.
+        what: String,
+        /// What to do now.
+        advice: String,
+    },
+    /// The engine came back older than what had been acknowledged: its tail is lost, or an old file was put back.
+    #[error(
+        "{file} ends at revision {found}, but revision {acknowledged} had been acknowledged: writes are missing. \
+         Put back the newest copy or snapshot of the data directory; to go on without the missing writes, \
+         delete {high_water} and restart every client of the cluster"
+    )]
+    Behind {
+        /// The engine's file.
+        file: String,
+        /// Its last revision.
+        found: Revision,
+        /// The last revision known to have been acknowledged.
+        acknowledged: Revision,
+        /// The file that remembers it.
+        high_water: String,
+    },
     /// The store is closed or the watcher was too slow.
     #[error("{0}")]
     Closed(String),
@@ -173,7 +238,9 @@ pub trait Store: Send + Sync + 'static {
     fn range(&self, range: Range) -> BoxFuture<'_, Result<Ranged, StoreError>>;
     /// All changes, if all expectations hold; each key at most once.
     fn commit(&self, expect: Vec<Expect>, changes: Vec<Change>) -> BoxFuture<'_, Result<Committed, StoreError>>;
-    /// Changes below a prefix from a revision on (inclusive); 0: from now on.
+    /// Changes below a prefix from a revision on (inclusive); 0: from now on. A revision to come is waited for.
+    ///
+    /// What `revision` has shown has been handed to every watch before.
     fn watch<'a>(&'a self, prefix: &'a str, from: Revision) -> BoxFuture<'a, Result<Watch, StoreError>>;
     /// Forgets history before a revision; the newest state of each key stays.
     fn compact(&self, before: Revision) -> BoxFuture<'_, Result<(), StoreError>>;
