@@ -1,6 +1,9 @@
 //! What is special about each resource. The registry does everything uniform and asks the strategy of a
 //! resource at the points below; [`of`] is the one list of them.
 
+pub mod defaults;
+pub mod pod;
+
 use crate::context::RequestContext;
 use crate::server::Api;
 use futures::future::BoxFuture;
@@ -113,11 +116,40 @@ pub(crate) fn keep(obj: &mut Value, old: &Value, field: &'static str) {
     }
 }
 
+/// The same for a field of the metadata.
+pub(crate) fn keep_meta(obj: &mut Value, old: &Value, field: &'static str) {
+    keep(obj.entry("metadata"), &old["metadata"], field);
+}
+
+/// Restores the metadata that writes through subresources leave alone.
+pub(crate) fn status_meta(obj: &mut Value, old: &Value) {
+    let fields = [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "finalizers",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "generation",
+    ];
+    for field in fields {
+        keep_meta(obj, old, field);
+    }
+}
+
+/// Now, in whole seconds, as objects write times.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// The plain resource.
 pub struct Plain;
 impl Strategy for Plain {}
 
 /// The strategy of a resource.
-pub fn of(_resource: &ResourceDef) -> &'static dyn Strategy {
-    &Plain
+pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
+    match (resource.group, resource.plural) {
+        ("", "pods") => &pod::Pods,
+        _ => &Plain,
+    }
 }
