@@ -133,12 +133,39 @@ impl ResourceDef {
     }
 }
 
+/// An API group and its versions, preferred one first.
+#[derive(Debug)]
+pub struct GroupDef {
+    /// Empty for core.
+    pub name: &'static str,
+    /// Priority of the group among groups: `groupPriorityMinimum` of its APIServices.
+    pub priority: i32,
+    /// Versions, preferred first.
+    pub versions: &'static [VersionDef],
+}
+
+/// One version of a group.
+#[derive(Debug)]
+pub struct VersionDef {
+    /// `v1`, `v1beta1`.
+    pub name: &'static str,
+    /// Served without any flag in 1.36.
+    pub enabled: bool,
+    /// Priority among the versions of its group.
+    pub priority: i32,
+}
+
 /// All built-in resources, every version, served by default or not, in discovery's order.
 pub fn all() -> &'static [ResourceDef] {
     crate::schema::built_in_resources()
 }
 
+/// All built-in groups with served (or servable) versions, in discovery's order.
+pub fn groups() -> &'static [GroupDef] {
+    crate::schema::built_in_groups()
+}
+
 /// The built-in row for a path's group, version and plural.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static ResourceDef> {
-    all().iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+    crate::schema::built_in_resource(group, version, plural)
 }
