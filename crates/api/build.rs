@@ -1,13 +1,39 @@
-//! Compiles `schema/*.kaji` into static tables.
+//! Compiles `schema/*.kaji` into static tables (`src/schema/tables.rs` has their types).
+//!
+//! The text form is described in `schema/README.md`.
+
+#[path = "build/emit.rs"]
+mod emit;
+#[path = "build/link.rs"]
+mod link;
+#[path = "build/text.rs"]
+mod text;
+
+use std::path::Path;
 
 fn main() {
-    let out = std::env::var("OUT_DIR").expect("cargo sets it");
-    std::fs::write(
-        format!("{out}/tables.rs"),
-        "pub(super) static SCHEMA: Schema = Schema { types: Cow::Borrowed(&[]), fields: Cow::Borrowed(&[]), flat: Cow::Borrowed(&[]), wire: Cow::Borrowed(&[]), shapes: Cow::Borrowed(&[]), words: Cow::Borrowed(&[]), notes: Cow::Borrowed(&[]), defaults: Cow::Borrowed(&[]) };
-         pub(super) static RESOURCES: &[ResourceDef] = &[]; pub(super) static GROUPS: &[GroupDef] = &[];
-         pub(super) static KINDS: &[(&str, &str, &str, u32)] = &[]; pub(super) static COMMON_KINDS: &[(&str, u32)] = &[]; pub(super) static BY_NAME: &[u32] = &[]; pub(super) static BY_PLURAL: &[u16] = &[];",
-    )
-    .expect("the output directory is writable");
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the crate's directory");
+    let out = std::env::var("OUT_DIR").expect("cargo names the output directory");
+    let schema = Path::new(&root).join("schema");
+    println!("cargo::rerun-if-changed={}", schema.display());
+    println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=build.rs");
+
+    let mut files: Vec<_> = std::fs::read_dir(&schema)
+        .expect("the schema directory is part of the crate")
+        .map(|entry| entry.expect("a readable directory").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "kaji"))
+        .collect();
+    files.sort();
+
+    let mut source = text::Source::default();
+    for path in &files {
+        let text = std::fs::read_to_string(path).expect("a readable schema file");
+        let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
+        if let Err(why) = source.read(&name, &text) {
+            panic!("{}: {why}", path.display());
+        }
+    }
+    let tables = link::link(&source).unwrap_or_else(|why| panic!("schema: {why}"));
+    std::fs::write(Path::new(&out).join("tables.rs"), emit::emit(&tables)).expect("a writable output directory");
 }

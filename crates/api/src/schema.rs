@@ -16,6 +16,7 @@ use crate::value::Value;
 /// Statics compiled from `schema/*.kaji`.
 mod built_in {
     #![allow(clippy::all)]
+    use super::TypeRef;
     use super::tables::*;
     use crate::resource::{GroupDef, ResourceDef, SubresourceDef, VersionDef};
     use std::borrow::Cow;
