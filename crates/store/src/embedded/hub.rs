@@ -133,11 +133,12 @@ impl Hub {
 
     /// Adds a watcher, if the ring reaches back to `from`; what it missed is sent at once.
     /// Else gives the parts back: read up to date from the disk first.
-    pub(super) fn join(&mut self, joining: Joining) -> Result<(), Joining> {
+    pub(super) fn join(&mut self, mut joining: Joining) -> Result<(), Joining> {
+        joining.behind |= joining.from <= self.dispatched;
         if joining.from < self.start {
             return Err(joining);
         }
-        let Joining { id, prefix, from, sender, farewell } = joining;
+        let Joining { id, prefix, from, behind, sender, farewell } = joining;
         let mut watcher = Watcher { id, prefix, from, told: 0, sender, farewell };
         if self.closed {
             watcher.cut_with("the store is closed");
@@ -153,7 +154,7 @@ impl Hub {
             .collect();
         let now = self.dispatched;
         let joined = (missed.is_empty() || watcher.tell(Watched::Events(missed), now))
-            && (from > now || watcher.tell(Watched::Progress(now), now));
+            && (!behind || watcher.tell(Watched::Progress(now), now));
         if joined {
             self.watchers.retain(|w| !w.sender.is_closed());
             self.watchers.push(watcher);
@@ -178,6 +179,8 @@ pub(super) struct Joining {
     pub(super) prefix: String,
     /// The first revision it still wants.
     pub(super) from: Revision,
+    /// It began in the past: tell it when it has caught up.
+    behind: bool,
     pub(super) sender: Sender<Message>,
     pub(super) farewell: OwnedPermit<Message>,
 }
@@ -187,7 +190,7 @@ impl Joining {
     pub(super) fn new(id: u64, prefix: &str, from: Revision, buffer: usize) -> (Self, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(buffer + 1);
         let farewell = sender.clone().try_reserve_owned().expect("the channel is empty");
-        (Joining { id, prefix: prefix.to_owned(), from, sender, farewell }, receiver)
+        (Joining { id, prefix: prefix.to_owned(), from, behind: false, sender, farewell }, receiver)
     }
 }
 
