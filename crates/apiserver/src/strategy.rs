@@ -1,11 +1,21 @@
 //! What is special about each resource. The registry does everything uniform and asks the strategy of a
 //! resource at the points below; [`of`] is the one list of them.
 
+pub mod controllerrevision;
+pub mod cronjob;
+pub mod daemonset;
 pub mod defaults;
+pub mod deployment;
+pub mod job;
 pub mod pod;
+pub mod podtemplate;
+pub mod replicaset;
+pub mod replicationcontroller;
+pub mod statefulset;
 
 use crate::context::RequestContext;
 use crate::server::Api;
+use crate::validation::{At, warn};
 use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status, Value, field::Errors};
 
@@ -69,6 +79,13 @@ pub trait Strategy: Send + Sync {
     /// Counts `metadata.generation`: 1 at creation, +1 when anything but metadata and status changes.
     fn has_generation(&self) -> bool {
         false
+    }
+
+    /// Whether an update counts for `metadata.generation`: by default every change outside metadata and status.
+    fn counts_as_change(&self, obj: &Value, old: &Value) -> bool {
+        let matters = |k: &str| !matches!(k, "metadata" | "status" | "apiVersion" | "kind");
+        let differs = |a: &Value, b: &Value| a.entries().any(|(k, v)| matters(k) && !v.is_null() && b[k] != *v);
+        differs(obj, old) || differs(old, obj)
     }
 
     /// Seconds a delete waits for the owner of the object (the kubelet, for pods) to finish; none: delete at once. `asked` is
@@ -142,6 +159,24 @@ pub(crate) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Names that become part of pods' host names had better be labels.
+pub(crate) fn name_warning(obj: &Value, old: Option<&Value>, used: &str, out: &mut Vec<String>) {
+    let texts = kaji_api::names::dns1123_label(obj.name());
+    if old.is_none() && !texts.is_empty() {
+        out.push(format!(
+            "metadata.name: this is used in {used}, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            texts.join(" ")
+        ));
+    }
+}
+
+/// Warnings about a pod template that is new or has changed.
+pub(crate) fn template_warnings(obj: &Value, old: Option<&Value>, path: &[&str], out: &mut Vec<String>) {
+    if old.is_none_or(|old| old["spec"] != obj["spec"] || old["template"] != obj["template"]) {
+        warn::pod(At::root(obj).fields(path), out);
+    }
+}
+
 /// The plain resource.
 pub struct Plain;
 impl Strategy for Plain {}
@@ -150,6 +185,15 @@ impl Strategy for Plain {}
 pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
     match (resource.group, resource.plural) {
         ("", "pods") => &pod::Pods,
+        ("", "podtemplates") => &podtemplate::PodTemplates,
+        ("", "replicationcontrollers") => &replicationcontroller::ReplicationControllers,
+        ("apps", "controllerrevisions") => &controllerrevision::ControllerRevisions,
+        ("apps", "daemonsets") => &daemonset::DaemonSets,
+        ("apps", "deployments") => &deployment::Deployments,
+        ("apps", "replicasets") => &replicaset::ReplicaSets,
+        ("apps", "statefulsets") => &statefulset::StatefulSets,
+        ("batch", "cronjobs") => &cronjob::CronJobs,
+        ("batch", "jobs") => &job::Jobs,
         _ => &Plain,
     }
 }

@@ -6,10 +6,13 @@
 mod at;
 pub(crate) mod claim;
 pub(crate) mod container;
+pub(crate) mod cron;
 pub(crate) mod diff;
 pub(crate) mod env;
 pub(crate) mod forms;
 pub(crate) mod ip;
+pub(crate) mod job;
+pub(crate) mod job_status;
 pub(crate) mod labels;
 pub(crate) mod names;
 pub(crate) mod pod;
@@ -24,6 +27,7 @@ pub(crate) mod template;
 pub(crate) mod volume;
 pub(crate) mod warn;
 pub(crate) mod windows;
+pub(crate) mod workload;
 
 pub(crate) use at::At;
 

@@ -4,7 +4,7 @@ use super::{Strategy, defaults, keep, keep_meta};
 use crate::context::RequestContext;
 use crate::validation::{At, pod, pod_status, pod_update, qos, warn};
 use kaji_api::field::Errors;
-use kaji_api::{Value, names, value};
+use kaji_api::{Value, value};
 use std::borrow::Cow;
 
 /// Pods.
@@ -59,13 +59,7 @@ impl Strategy for Pods {
     fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
         let mut out = Vec::new();
         if old.is_none() {
-            let texts = names::dns1123_label(obj.name());
-            if !texts.is_empty() {
-                out.push(format!(
-                    "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
-                    texts.join(" ")
-                ));
-            }
+            super::name_warning(obj, old, "the Pod's hostname", &mut out);
             warn::pod(At::root(obj), &mut out);
         }
         out
