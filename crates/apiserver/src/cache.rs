@@ -1,23 +1,162 @@
-//! The watch cache: one per stored resource, fed by one store watch; encoded bytes, shared.
+//! The watch cache: encoded bytes of every stored object, shared by all who read, list and watch.
+//!
+//! One [`Cache`] per stored resource, all fed by one store watch ([`Caches`]): since every cache sees the
+//! store's revisions in one order, "the cache has seen revision r" is a single number, and a consistent
+//! read waits for that number instead of asking the store for data.
+//!
+//! Promises: a list shows exactly the state at the revision it names; a [`Cursor`] yields every change after
+//! its start once, in order, or says that it was cut. Memory is bounded: a cache keeps a limited ring of
+//! changes, and watchers hold a position in it, not a queue of their own; one who falls behind the ring is cut.
 
-use bytes::Bytes;
-use kaji_api::Value;
+mod entry;
+mod feed;
+mod ring;
+mod seal;
+
+pub use entry::Entry;
+pub(crate) use entry::{now_rfc3339, to_stored, unchanged};
+pub(crate) use feed::{Caches, store_status};
+pub(crate) use ring::{Change, ChangeKind, Cursor, Cut};
+pub(crate) use seal::Sealer;
+
+use kaji_api::ResourceDef;
 use kaji_store::Revision;
+use parking_lot::RwLock;
+use ring::Ring;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use tokio::sync::watch;
 
-/// An object as the cache keeps it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Store key.
-    pub key: String,
-    /// Canonical JSON in the storage version, resourceVersion included.
-    pub json: Bytes,
-    /// Its resourceVersion.
-    pub revision: Revision,
+/// The objects of one stored resource.
+pub(crate) struct Cache {
+    /// The row of the version it is stored in.
+    pub(crate) row: &'static ResourceDef,
+    /// `/registry/pods/`.
+    pub(crate) root: String,
+    state: RwLock<State>,
+    changed: watch::Sender<u64>,
+    applied: watch::Receiver<Revision>,
 }
 
-impl Entry {
-    /// The object, decoded anew.
-    pub fn decode(&self) -> Value {
-        kaji_api::codec::parse_json(&self.json).expect("the cache holds what the server encoded itself")
+struct State {
+    entries: BTreeMap<String, Arc<Entry>>,
+    ring: Ring,
+    /// Revision of the last change applied here.
+    revision: Revision,
+}
+
+/// Entries as they were at one revision.
+pub(crate) struct Snapshot {
+    /// In key order.
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// The revision they show.
+    pub(crate) revision: Revision,
+}
+
+impl Cache {
+    fn new(row: &'static ResourceDef, applied: watch::Receiver<Revision>) -> Self {
+        Cache {
+            row,
+            root: format!("/registry/{}/", row.prefix),
+            state: RwLock::new(State { entries: BTreeMap::new(), ring: Ring::default(), revision: 0 }),
+            changed: watch::Sender::new(0),
+            applied,
+        }
+    }
+
+    /// The store key of an object.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> String {
+        match self.row.namespaced {
+            true => format!("{}{namespace}/{name}", self.root),
+            false => format!("{}{name}", self.root),
+        }
+    }
+
+    /// The prefix of a namespace's keys, or of all.
+    pub(crate) fn scope(&self, namespace: &str) -> String {
+        match self.row.namespaced && !namespace.is_empty() {
+            true => format!("{}{namespace}/", self.root),
+            false => self.root.clone(),
+        }
+    }
+
+    /// One object.
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<Entry>> {
+        self.state.read().entries.get(key).cloned()
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.read().entries.len()
+    }
+
+    /// All objects below a prefix, from a key on.
+    pub(crate) fn snapshot(&self, prefix: &str, from: &str) -> Snapshot {
+        // Read first: what is applied meanwhile is covered by the state's own revision.
+        let applied = *self.applied.borrow();
+        let state = self.state.read();
+        Snapshot { entries: state.below(prefix, from), revision: applied.max(state.revision) }
+    }
+
+    /// All objects below a prefix, and what happens from then on.
+    pub(crate) fn snapshot_and_follow(self: &Arc<Self>, prefix: &str) -> (Snapshot, Cursor) {
+        let applied = *self.applied.borrow();
+        let changed = self.changed.subscribe();
+        let state = self.state.read();
+        let cursor = Cursor::new(self.clone(), state.ring.end(), state.ring.epoch(), changed);
+        (Snapshot { entries: state.below(prefix, prefix), revision: applied.max(state.revision) }, cursor)
+    }
+
+    /// What happens after a revision; the error is the oldest revision one can follow from.
+    pub(crate) fn follow(self: &Arc<Self>, after: Revision) -> Result<Cursor, Revision> {
+        let changed = self.changed.subscribe();
+        let state = self.state.read();
+        let start = state.ring.after(after)?;
+        Ok(Cursor::new(self.clone(), start, state.ring.epoch(), changed))
+    }
+
+    /// The revision of the last change of this resource.
+    pub(crate) fn last_change(&self) -> Revision {
+        self.state.read().revision
+    }
+
+    /// Starts over from a complete listing; watchers are cut.
+    fn reset(&self, entries: BTreeMap<String, Arc<Entry>>, revision: Revision) {
+        let mut state = self.state.write();
+        state.entries = entries;
+        state.revision = revision;
+        state.ring.reset(revision);
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Takes over the changes of one transaction.
+    fn apply(&self, changes: Vec<Change>) {
+        let mut state = self.state.write();
+        for change in changes {
+            match change.kind {
+                ChangeKind::Put => state.entries.insert(change.entry.key.clone(), change.entry.clone()),
+                ChangeKind::Delete => state.entries.remove(&change.entry.key),
+            };
+            state.revision = change.revision;
+            state.ring.push(Arc::new(change));
+        }
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
     }
 }
+
+impl State {
+    fn below(&self, prefix: &str, from: &str) -> Vec<Arc<Entry>> {
+        let start = if from > prefix { from } else { prefix };
+        self.entries
+            .range::<str, _>((Bound::Included(start), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

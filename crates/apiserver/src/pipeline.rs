@@ -1,1 +1,74 @@
 //! The life of a request, outermost layer first; one layer per file.
+//!
+//! A layer may rely on what runs before it, never on what runs after. Facts about the request travel in its
+//! extensions: `Arc<RequestInfo>`, `Arc<UserInfo>`, `Warnings`.
+
+mod authenticate;
+mod authorize;
+mod compress;
+mod deadline;
+mod documents;
+mod frames;
+mod headers;
+mod health;
+mod impersonate;
+mod inflight;
+mod info;
+mod input;
+pub(crate) mod metrics;
+mod negotiate;
+mod output;
+mod panics;
+mod patch;
+mod protobuf;
+mod resource;
+mod route;
+mod table;
+mod trace;
+mod version;
+
+pub(crate) use authorize::forbidden;
+pub(crate) use inflight::Inflight;
+
+use crate::server::Api;
+use crate::server::body::{Request, Response};
+use futures::future::BoxFuture;
+
+/// One step of a request's life.
+type Layer = for<'a> fn(&'a Api, Request, Next<'a>) -> BoxFuture<'a, Response>;
+
+/// The steps, in order.
+const LAYERS: &[Layer] = &[
+    headers::layer,      // outermost: even an answer to a panic carries them
+    panics::layer,       // a broken handler fails one request, not the server
+    compress::layer,     // around everything that makes a body
+    info::layer,         // verb and resource parsed once; all below read them
+    trace::layer,        // refused requests are logged and counted, too
+    deadline::layer,     // long-running requests exempt, hence after info
+    authenticate::layer, // who
+    impersonate::layer,  // who else; asks the authorizers itself
+    inflight::layer,     // after authn: members of system:masters pass
+    authorize::layer,    // may they
+];
+
+/// What is left of the way.
+#[derive(Clone, Copy)]
+pub(crate) struct Next<'a> {
+    api: &'a Api,
+    rest: &'static [Layer],
+}
+
+impl<'a> Next<'a> {
+    /// Goes on.
+    fn run(self, request: Request) -> BoxFuture<'a, Response> {
+        match self.rest.split_first() {
+            Some((layer, rest)) => layer(self.api, request, Next { api: self.api, rest }),
+            None => Box::pin(route::serve(self.api, request)),
+        }
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn serve(api: &Api, request: Request) -> Response {
+    Next { api, rest: LAYERS }.run(request).await
+}

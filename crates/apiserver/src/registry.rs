@@ -1,1 +1,201 @@
 //! The generic implementation of every verb over the store and the watch cache.
+//!
+//! A [`Scope`] is one request's view: who, which resource, which namespace and name. Handlers parse the
+//! request into typed options and values first ([`options`]), so that everything here works on values in the
+//! resource's *storage version*; [`convert`] translates at the edges for resources served in several versions.
+//! Semantics and texts follow upstream's generic registry (`apiserver/pkg/registry/generic/registry`).
+
+pub(crate) mod convert;
+mod create;
+mod delete;
+mod fields;
+mod list;
+mod metadata;
+pub(crate) mod options;
+mod update;
+pub(crate) mod watch;
+
+pub(crate) use create::{check_name_on_url, ensure_namespace};
+pub(crate) use delete::Deleted;
+pub(crate) use fields::Selection;
+pub(crate) use list::Listed;
+pub(crate) use update::{Mode, Transform};
+
+use crate::admission::{Attributes, Operation};
+use crate::cache::{Cache, Entry, store_status};
+use crate::context::{RequestContext, Target};
+use crate::server::Api;
+use crate::strategy::Strategy;
+use kaji_api::resource::SubresourceDef;
+use kaji_api::{GroupResource, ResourceDef, Status, Value, schema::TypeRef};
+use kaji_store::{Change, Committed, Expect, Revision};
+use std::sync::Arc;
+
+/// What updates of a stale object are told (upstream `OptimisticLockErrorMsg`).
+pub(crate) const STALE: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+/// One request's view of a resource.
+#[derive(Clone)]
+pub(crate) struct Scope<'a> {
+    /// The server.
+    pub(crate) api: &'a Api,
+    /// Who and how.
+    pub(crate) cx: &'a RequestContext,
+    /// The row of the version in the path.
+    pub(crate) row: &'static ResourceDef,
+    /// The row of the version it is stored in.
+    pub(crate) stored: &'static ResourceDef,
+    /// The subresource in the path.
+    pub(crate) sub: Option<&'static SubresourceDef>,
+    /// Its objects.
+    pub(crate) cache: Arc<Cache>,
+    /// Namespace, or empty.
+    pub(crate) namespace: &'a str,
+    /// Name, or empty.
+    pub(crate) name: &'a str,
+}
+
+/// What a commit found.
+pub(crate) enum Written {
+    /// Done, as this entry.
+    Yes(Arc<Entry>),
+    /// Somebody was faster; the state now.
+    No(Option<Arc<Entry>>),
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of a resource; none when it is not stored here.
+    pub(crate) fn new(
+        api: &'a Api,
+        cx: &'a RequestContext,
+        target: Target,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Option<Self> {
+        let cache = api.caches().get(target.resource.prefix)?.clone();
+        Some(Scope { api, cx, row: target.resource, stored: cache.row, sub: target.sub, cache, namespace, name })
+    }
+
+    /// The same request's view of another object.
+    pub(crate) fn named<'b>(&'b self, namespace: &'b str, name: &'b str) -> Scope<'b> {
+        Scope { api: self.api, cx: self.cx, namespace, name, cache: self.cache.clone(), ..*self }
+    }
+
+    /// What is special about it.
+    pub(crate) fn strategy(&self) -> &'static dyn Strategy {
+        crate::strategy::of(self.stored)
+    }
+
+    /// As messages name it: group and plural of the path.
+    pub(crate) fn resource(&self) -> GroupResource {
+        self.row.group_resource()
+    }
+
+    /// The store key of the object.
+    pub(crate) fn key(&self) -> String {
+        self.cache.key(self.namespace, self.name)
+    }
+
+    /// The schema of the stored version.
+    pub(crate) fn ty(&self) -> TypeRef<'static> {
+        self.stored.ty.expect("rows that are served have a schema")
+    }
+
+    /// 404 for the object.
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(&self.resource(), self.name)
+    }
+
+    /// 409 for the object.
+    pub(crate) fn conflict(&self, why: &str) -> Status {
+        Status::conflict(&self.resource(), self.name, why)
+    }
+
+    /// 422 for the object.
+    pub(crate) fn invalid(&self, name: &str, errors: &kaji_api::field::Errors) -> Status {
+        Status::invalid(self.row.group, self.row.kind, name, errors)
+    }
+
+    /// The object as it is now, surely no older than what was acknowledged before.
+    pub(crate) async fn current(&self) -> Result<Arc<Entry>, Status> {
+        self.api.caches().fresh().await?;
+        self.cache.get(&self.key()).ok_or_else(|| self.not_found())
+    }
+
+    /// GET: any state with resourceVersion `0`, one not older than a number, the newest without.
+    pub(crate) async fn get(&self, resource_version: &str) -> Result<Arc<Entry>, Status> {
+        match resource_version {
+            "" => return self.current().await,
+            "0" => {}
+            text => self.api.caches().reach(list::parse_revision(text)?).await?,
+        }
+        self.cache.get(&self.key()).ok_or_else(|| self.not_found())
+    }
+
+    /// Runs one phase of admission.
+    pub(crate) async fn admit(
+        &self,
+        phase: Phase,
+        operation: Operation,
+        object: &mut Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        let mut attributes = Attributes {
+            api: self.api,
+            cx: self.cx,
+            target: Target { resource: self.stored, sub: self.sub },
+            operation,
+            namespace: self.namespace,
+            name: self.name,
+            object,
+            old,
+        };
+        for plugin in self.api.admission() {
+            match phase {
+                Phase::Mutate => plugin.mutate(&mut attributes).await?,
+                Phase::Validate => plugin.validate(&attributes).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the stored form of an object if its key was last written at `expected` (0: doesn't exist).
+    async fn put(&self, key: &str, stored: Vec<u8>, expected: Revision) -> Result<Written, Status> {
+        let caches = self.api.caches();
+        let sealed = caches.sealer().seal(key, stored.clone());
+        let expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
+        let change = vec![Change::Put(key.to_owned(), sealed.into())];
+        Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
+            Committed::Yes(revision) => {
+                Written::Yes(Entry::from_stored(key, &stored, revision).expect("just encoded").shared())
+            }
+            Committed::No(found, _) => Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r))),
+        })
+    }
+
+    /// Removes an object if it is still the same; `Yes` holds its last state under the deletion's revision.
+    async fn remove(&self, entry: &Arc<Entry>) -> Result<Written, Status> {
+        let caches = self.api.caches();
+        let expect = vec![Expect { key: entry.key.clone(), mod_revision: entry.revision }];
+        let change = vec![Change::Delete(entry.key.clone())];
+        Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
+            Committed::Yes(revision) => Written::Yes(entry.at(revision).shared()),
+            Committed::No(found, _) => Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r))),
+        })
+    }
+
+    /// An answer to a dry run: the entry as it would have been written, under the revision it was made from.
+    fn dry(&self, key: &str, stored: &[u8], revision: Revision) -> Arc<Entry> {
+        Entry::from_stored(key, stored, revision).expect("just encoded").shared()
+    }
+}
+
+/// The two rounds of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Plugins may change the object.
+    Mutate,
+    /// Plugins may only refuse.
+    Validate,
+}

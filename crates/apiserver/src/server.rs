@@ -1,7 +1,28 @@
 //! The composition root: parts in boot order, and the listener.
 
+pub mod body;
+mod listen;
+mod local;
+mod objects;
+
+pub use listen::{Listener, ServeError};
+pub use local::Local;
+pub use objects::{Changed, Changes};
+
+use crate::admission::{self, Plugin};
+use crate::authn::{self, Authenticator};
+use crate::authz::{self, Authorizer, Decision, Question};
+use crate::cache::{Caches, Sealer};
 use crate::config::Config;
-use std::sync::Arc;
+use crate::pipeline::metrics::Metrics;
+use crate::pipeline::{self, Inflight};
+use crate::registry::Scope;
+use kaji_api::{ResourceDef, Status};
+use kaji_store::Store;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio_util::sync::CancellationToken;
 
 /// The running API server's parts; cheap to clone.
 #[derive(Clone)]
@@ -9,8 +30,133 @@ pub struct Api(pub(crate) Arc<Parts>);
 
 /// The parts.
 pub(crate) struct Parts {
-    #[expect(dead_code, reason = "skeleton")]
     pub(crate) config: Config,
+    caches: Arc<Caches>,
+    admission: Vec<Box<dyn Plugin>>,
+    // Set once at start: both look at objects through the server that holds them.
+    authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
+    authorizers: OnceLock<Vec<Box<dyn Authorizer>>>,
+    inflight: Inflight,
+    metrics: Metrics,
+    ready: AtomicBool,
+    stopping: CancellationToken,
+}
+
+impl Api {
+    /// Starts everything but the listener: fills the caches, follows the store, makes what every cluster needs.
+    pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let sealer = Sealer::from_file(config.encryption_key.as_deref())?;
+        let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
+        let watch = caches.load().await.map_err(StartError::Load)?;
+        let stopping = CancellationToken::new();
+        tokio::spawn(caches.clone().run(watch, stopping.clone()));
+        let disabled = config.disabled_admission.clone();
+        let admission = admission::chain().into_iter().filter(|p| !disabled.iter().any(|d| d == p.name())).collect();
+        let api = Api(Arc::new(Parts {
+            config,
+            caches,
+            admission,
+            authenticators: OnceLock::new(),
+            authorizers: OnceLock::new(),
+            inflight: Inflight::default(),
+            metrics: Metrics::default(),
+            ready: AtomicBool::new(false),
+            stopping,
+        }));
+        let _ = api.0.authenticators.set(authn::chain(&api)?);
+        let _ = api.0.authorizers.set(authz::chain(&api));
+        crate::bootstrap::run(&api).await.map_err(StartError::Bootstrap)?;
+        api.0.ready.store(true, Ordering::Release);
+        Ok(api)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Cancelled when the server stops; tasks of its parts end with it.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Ends watches and background tasks. [`Api::serve`] does it by itself at shutdown.
+    pub fn stop(&self) {
+        self.0.stopping.cancel();
+    }
+
+    /// Whether start-up is complete.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn caches(&self) -> &Arc<Caches> {
+        &self.0.caches
+    }
+
+    pub(crate) fn admission(&self) -> &[Box<dyn Plugin>] {
+        &self.0.admission
+    }
+
+    pub(crate) fn authenticators(&self) -> &[Box<dyn Authenticator>] {
+        self.0.authenticators.get().map_or(&[], |a| a)
+    }
+
+    pub(crate) fn inflight(&self) -> &Inflight {
+        &self.0.inflight
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Asks the authorizers in order; members of `system:masters` may do everything.
+    pub async fn authorize(&self, question: &Question) -> Decision {
+        if question.user.in_group("system:masters") {
+            return Decision::Allow(String::new());
+        }
+        let mut reasons = Vec::new();
+        for authorizer in self.0.authorizers.get().map_or(&[][..], |a| a) {
+            match authorizer.authorize(question).await {
+                Decision::NoOpinion(why) if why.is_empty() => {}
+                Decision::NoOpinion(why) => reasons.push(why),
+                decided => return decided,
+            }
+        }
+        Decision::NoOpinion(reasons.join(", "))
+    }
+
+    /// Whether the user of a request may also create what an update is about to create.
+    pub(crate) async fn may_create(&self, scope: &Scope<'_>) -> Result<(), Status> {
+        let question = Question {
+            user: (*scope.cx.user).clone(),
+            verb: "create".to_owned(),
+            is_resource: true,
+            group: scope.row.group.to_owned(),
+            version: scope.row.version.to_owned(),
+            resource: scope.row.plural.to_owned(),
+            namespace: scope.namespace.to_owned(),
+            name: scope.name.to_owned(),
+            ..Question::default()
+        };
+        match self.authorize(&question).await {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(why) | Decision::NoOpinion(why) => Err(pipeline::forbidden(&question, &why)),
+        }
+    }
+}
+
+/// One row per stored resource: the one in the storage version.
+fn stored_rows() -> Vec<&'static ResourceDef> {
+    let mut by_prefix: HashMap<&str, &'static ResourceDef> = HashMap::new();
+    let is_stored = |row: &ResourceDef| row.storage == (row.group, row.version, row.kind);
+    for row in kaji_api::resource::all().iter().filter(|r| r.enabled && !r.prefix.is_empty() && r.ty.is_some()) {
+        let kept = by_prefix.entry(row.prefix).or_insert(row);
+        if is_stored(row) {
+            *kept = row;
+        }
+    }
+    by_prefix.into_values().collect()
 }
 
 /// Why the server did not start.

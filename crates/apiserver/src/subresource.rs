@@ -1,1 +1,127 @@
 //! Subresources that are more than a view of their object: binding, eviction, log, exec, attach, port-forward, proxy, scale, token.
+//!
+//! Three shapes: a *view* ([`view`]) that GET shows and PUT and PATCH go through ([`replace`]), and an
+//! *action* that is POSTed ([`create`]). Streams are separate.
+
+mod binding;
+mod eviction;
+mod scale;
+
+use crate::cache::Entry;
+use crate::registry::{Mode, Scope, Transform};
+use crate::strategy::pod;
+use kaji_api::field::Errors;
+use kaji_api::{Status, Value};
+use std::sync::Arc;
+
+/// What GET on the subresource shows, if it is of another kind than the object.
+pub(crate) fn view(scope: &Scope<'_>, object: &Value) -> Result<Option<Value>, Status> {
+    match scope.sub.map(|s| s.name) {
+        Some("scale") => scale::of(object).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// PUT and PATCH through a subresource; `transform` works on what [`view`] shows.
+pub(crate) async fn replace(scope: &Scope<'_>, sub: &str, transform: Transform<'_>) -> Result<Arc<Entry>, Status> {
+    let (mode, taken): (Mode, fn(&Scope<'_>, Value, &Value) -> Result<Value, Status>) = match sub {
+        "scale" => return scale::update(scope, transform).await,
+        "finalize" => (Mode::Raw, finalize),
+        "ephemeralcontainers" => (Mode::Raw, ephemeral_containers),
+        "resize" => (Mode::Raw, resize),
+        "approval" => (Mode::Raw, approval),
+        _ => return Err(Status::method_not_supported(&scope.resource(), "update")),
+    };
+    let whole = |old: &Value| {
+        if old.is_null() {
+            return Err(scope.not_found());
+        }
+        taken(scope, transform(old)?, old)
+    };
+    scope.update(mode, &whole).await.map(|(entry, _)| entry)
+}
+
+/// POST to a subresource (or, for `bindings`, to the resource).
+pub(crate) async fn create(scope: &Scope<'_>, sub: &str, object: Value) -> Result<Value, Status> {
+    match sub {
+        "binding" => binding::create(scope, object).await,
+        "eviction" => eviction::create(scope, object).await,
+        _ => Err(Status::method_not_supported(&scope.resource(), "create")),
+    }
+}
+
+/// The answer of actions that went well.
+fn success() -> Value {
+    let mut status = kaji_api::value!({"kind": "Status", "apiVersion": "v1"});
+    status.set("metadata", Value::object());
+    status.set("status", "Success");
+    status.set("code", 201);
+    status
+}
+
+/// Takes one part of the new object; the rest stays, but for the conditions of the update.
+fn only(new: &Value, old: &Value, path: &[&'static str]) -> Value {
+    let mut object = old.clone();
+    *object.entry_at(path) = new.at(path).clone();
+    object.set_meta("resourceVersion", new["metadata"]["resourceVersion"].clone());
+    object.set_meta("uid", new["metadata"]["uid"].clone());
+    object
+}
+
+/// `namespaces/finalize`: everything but status.
+fn finalize(_: &Scope<'_>, mut new: Value, old: &Value) -> Result<Value, Status> {
+    crate::strategy::keep(&mut new, old, "status");
+    Ok(new)
+}
+
+/// `certificatesigningrequests/approval`: conditions alone.
+fn approval(_: &Scope<'_>, new: Value, old: &Value) -> Result<Value, Status> {
+    Ok(only(&new, old, &["status", "conditions"]))
+}
+
+/// `pods/ephemeralcontainers`: containers may be added, never changed or taken away.
+fn ephemeral_containers(scope: &Scope<'_>, mut new: Value, old: &Value) -> Result<Value, Status> {
+    pod::prepare_ephemeral(&mut new, old);
+    checked(scope, new, old, pod::validate_ephemeral)
+}
+
+/// `pods/resize`: resources of containers alone.
+fn resize(scope: &Scope<'_>, mut new: Value, old: &Value) -> Result<Value, Status> {
+    pod::prepare_resize(&mut new, old);
+    checked(scope, new, old, pod::validate_resize)
+}
+
+fn checked(
+    scope: &Scope<'_>,
+    mut new: Value,
+    old: &Value,
+    check: fn(&Value, &Value, &mut Errors),
+) -> Result<Value, Status> {
+    scope.default(&mut new);
+    let mut errors = Errors::new();
+    check(&new, old, &mut errors);
+    if errors.is_empty() { Ok(new) } else { Err(scope.invalid(scope.name, &errors)) }
+}
+
+/// Sets a condition; its transition time moves only when its status does.
+fn set_condition(object: &mut Value, condition: Value) {
+    let now = crate::cache::now_rfc3339();
+    let place = object.entry("status").entry("conditions");
+    if place.is_null() {
+        *place = Value::Array(Vec::new());
+    }
+    let Value::Array(all) = place else { return };
+    let mut condition = condition;
+    match all.iter_mut().find(|c| c["type"] == condition["type"]) {
+        Some(old) => {
+            let moved = old["status"] != condition["status"];
+            let time = if moved { Value::from(now) } else { old["lastTransitionTime"].clone() };
+            condition.set("lastTransitionTime", time);
+            *old = condition;
+        }
+        None => {
+            condition.set("lastTransitionTime", now);
+            all.push(condition);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Feeding all caches from one store watch.
+
+use super::{Cache, Change, ChangeKind, Entry, Sealer};
+use kaji_api::{ResourceDef, Status, value};
+use kaji_store::{Event, Range, Record, Revision, Store, StoreError, Watch, Watched};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long a read waits for the cache to catch up with the store.
+const CATCH_UP: Duration = Duration::from_secs(3);
+/// Records read at once when loading.
+const PAGE: usize = 1000;
+const ROOT: &str = "/registry/";
+
+/// Every cache, and the revision they have all reached.
+pub(crate) struct Caches {
+    store: Arc<dyn Store>,
+    sealer: Sealer,
+    by_prefix: HashMap<&'static str, Arc<Cache>>,
+    applied: watch::Sender<Revision>,
+}
+
+type Listing = HashMap<&'static str, BTreeMap<String, Arc<Entry>>>;
+
+impl Caches {
+    /// Empty caches for all resources that are served.
+    pub(crate) fn new(store: Arc<dyn Store>, sealer: Sealer, rows: &[&'static ResourceDef]) -> Self {
+        let applied = watch::Sender::new(0);
+        let by_prefix = rows.iter().map(|r| (r.prefix, Arc::new(Cache::new(r, applied.subscribe())))).collect();
+        Caches { store, sealer, by_prefix, applied }
+    }
+
+    /// The cache of a key prefix.
+    pub(crate) fn get(&self, prefix: &str) -> Option<&Arc<Cache>> {
+        self.by_prefix.get(prefix)
+    }
+
+    /// All caches.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Cache>> {
+        self.by_prefix.values()
+    }
+
+    /// The store behind them.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// How values are sealed.
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// The revision that all caches have reached, and its growth.
+    pub(crate) fn applied(&self) -> watch::Receiver<Revision> {
+        self.applied.subscribe()
+    }
+
+    /// Waits until the caches show everything that was acknowledged before the call.
+    pub(crate) async fn fresh(&self) -> Result<Revision, Status> {
+        let revision = self.store.revision().await.map_err(store_status)?;
+        self.reach(revision).await?;
+        Ok(revision)
+    }
+
+    /// Waits until the caches have reached a revision.
+    pub(crate) async fn reach(&self, revision: Revision) -> Result<(), Status> {
+        if *self.applied.borrow() >= revision {
+            return Ok(());
+        }
+        let mut applied = self.applied.subscribe();
+        let reached = tokio::time::timeout(CATCH_UP, applied.wait_for(|now| *now >= revision)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Status::unavailable("the server is shutting down")),
+            Err(_) => Err(too_large(revision, *self.applied.borrow())),
+        }
+    }
+
+    /// Fills the caches and starts to follow the store.
+    pub(crate) async fn load(&self) -> Result<Watch, StoreError> {
+        let (mut listing, revision) = self.list_all().await?;
+        let watch = self.store.watch(ROOT, revision + 1).await?;
+        for (prefix, cache) in &self.by_prefix {
+            cache.reset(listing.remove(prefix).unwrap_or_default(), revision);
+        }
+        self.applied.send_replace(revision);
+        Ok(watch)
+    }
+
+    /// Follows the store until told to stop; loads anew when the watch breaks.
+    pub(crate) async fn run(self: Arc<Self>, mut watch: Watch, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.follow(&mut watch) => {}
+            }
+            watch = tokio::select! {
+                () = shutdown.cancelled() => return,
+                watch = self.reload() => watch,
+            };
+        }
+    }
+
+    async fn follow(&self, watch: &mut Watch) {
+        while let Some(next) = watch.events.recv().await {
+            match next {
+                Ok(Watched::Events(events)) => self.apply(events),
+                Ok(Watched::Progress(revision)) => self.progress(revision),
+                Err(error) => {
+                    tracing::warn!(%error, "the store watch ended; loading all objects anew");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn reload(&self) -> Watch {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.load().await {
+                Ok(watch) => return watch,
+                Err(error) => tracing::error!(%error, "could not load the objects from the store; trying again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    fn progress(&self, revision: Revision) {
+        self.applied.send_if_modified(|now| {
+            let grown = revision > *now;
+            *now = revision.max(*now);
+            grown
+        });
+    }
+
+    fn apply(&self, events: Vec<Event>) {
+        let Some(last) = events.last().map(|e| e.revision) else { return };
+        let mut batches: Vec<(&Arc<Cache>, Vec<Change>)> = Vec::new();
+        for event in events {
+            let Some((cache, change)) = self.change(event) else { continue };
+            match batches.iter_mut().find(|(c, _)| Arc::ptr_eq(c, cache)) {
+                Some((_, changes)) => changes.push(change),
+                None => batches.push((cache, vec![change])),
+            }
+        }
+        for (cache, changes) in batches {
+            cache.apply(changes);
+        }
+        self.progress(last);
+    }
+
+    fn change(&self, event: Event) -> Option<(&Arc<Cache>, Change)> {
+        let key = &event.current.as_ref().or(event.previous.as_ref())?.key;
+        let cache = self.cache_of(key)?;
+        let old = cache.get(key);
+        let (kind, entry) = match &event.current {
+            Some(record) => (ChangeKind::Put, self.entry(record)?),
+            None => (ChangeKind::Delete, old.as_ref()?.at(event.revision)),
+        };
+        let frames = parking_lot::Mutex::default();
+        Some((cache, Change { revision: event.revision, kind, entry: entry.shared(), old, frames }))
+    }
+
+    fn entry(&self, record: &Record) -> Option<Entry> {
+        let entry = self.sealer.open(&record.key, &record.value).and_then(|plain| {
+            Entry::from_stored(&record.key, &plain, record.mod_revision).ok_or("its format is not known".to_owned())
+        });
+        entry.inspect_err(|why| tracing::error!(key = record.key, why, "could not read a stored object")).ok()
+    }
+
+    /// Prefixes have one or two segments (`pods`, `services/specs`), rarely more.
+    fn cache_of(&self, key: &str) -> Option<&Arc<Cache>> {
+        let path = key.strip_prefix(ROOT)?;
+        path.match_indices('/').take(3).find_map(|(at, _)| self.by_prefix.get(&path[..at]))
+    }
+
+    async fn list_all(&self) -> Result<(Listing, Revision), StoreError> {
+        let mut listing = Listing::new();
+        let mut range = Range { limit: PAGE, ..Range::prefix(ROOT) };
+        loop {
+            let page = self.store.range(range.clone()).await?;
+            range.at = page.revision;
+            for record in &page.records {
+                self.add(&mut listing, record);
+            }
+            match page.records.last() {
+                Some(last) if page.more => range.start = format!("{}\0", last.key),
+                _ => return Ok((listing, page.revision)),
+            }
+        }
+    }
+
+    fn add(&self, listing: &mut Listing, record: &Record) {
+        let Some(cache) = self.cache_of(&record.key) else { return };
+        if let Some(entry) = self.entry(record) {
+            listing.entry(cache.row.prefix).or_default().insert(record.key.clone(), entry.shared());
+        }
+    }
+
+    /// One resource's objects below a prefix as they were at a revision, from the store's history.
+    pub(crate) async fn at(&self, prefix: &str, from: &str, at: Revision) -> Result<Vec<Arc<Entry>>, StoreError> {
+        let mut range = Range { at, limit: PAGE, ..Range::prefix(prefix) };
+        range.start = from.max(prefix).to_owned();
+        let mut entries = Vec::new();
+        loop {
+            let page = self.store.range(range.clone()).await?;
+            entries.extend(page.records.iter().filter_map(|r| Some(self.entry(r)?.shared())));
+            match page.records.last() {
+                Some(last) if page.more => range.start = format!("{}\0", last.key),
+                _ => return Ok(entries),
+            }
+        }
+    }
+
+    /// What a failed commit found, as an entry.
+    pub(crate) fn found(&self, record: &Record) -> Option<Arc<Entry>> {
+        self.entry(record).map(Entry::shared)
+    }
+}
+
+/// A store's failure as clients see it; the cause is logged.
+pub(crate) fn store_status(error: StoreError) -> Status {
+    match &error {
+        StoreError::Compacted { .. } => Status::expired(error.to_string()),
+        StoreError::Future { asked, current } => too_large(*asked, *current),
+        StoreError::Full { .. } => {
+            tracing::error!(%error, "the store refuses writes");
+            Status::new(507, "InsufficientStorage", error.to_string())
+        }
+        StoreError::Failed { cause, .. } => {
+            tracing::error!(%error, %cause, "the store failed");
+            Status::internal(&error)
+        }
+        StoreError::InUse { .. } | StoreError::Damaged { .. } | StoreError::Behind { .. } => {
+            tracing::error!(%error, "the store cannot be used");
+            Status::internal(&error)
+        }
+        StoreError::Closed(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+fn too_large(asked: Revision, current: Revision) -> Status {
+    let mut status = Status::timeout(format!("Timeout: Too large resource version: {asked}, current: {current}"), 1);
+    let cause = value!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+    status.details = value!({"causes": [(cause)], "retryAfterSeconds": 1});
+    status
+}

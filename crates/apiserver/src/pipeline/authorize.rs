@@ -1,0 +1,72 @@
+//! May they? 403 names the user, the verb and the resource.
+
+use super::{Next, authenticate, health, info, negotiate::Format, output};
+use crate::authz::{Decision, Question};
+use crate::context::{RequestInfo, UserInfo};
+use crate::registry::options::Query;
+use crate::server::Api;
+use crate::server::body::{Request, Response};
+use futures::future::BoxFuture;
+use kaji_api::{GroupResource, Status, field::quoted};
+
+pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    Box::pin(async move {
+        let info = info::of(request.extensions());
+        if health::is_health(&info.path) {
+            return next.run(request).await;
+        }
+        let question = question(&authenticate::of(request.extensions()), &info);
+        match api.authorize(&question).await {
+            Decision::Allow(_) => next.run(request).await,
+            Decision::Deny(why) | Decision::NoOpinion(why) => {
+                output::failure(&forbidden(&question, &why), Format::JSON)
+            }
+        }
+    })
+}
+
+fn question(user: &UserInfo, info: &RequestInfo) -> Question {
+    let mut question = Question {
+        user: user.clone(),
+        verb: info.verb.clone(),
+        is_resource: info.is_resource,
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        namespace: info.namespace.clone(),
+        name: info.name.clone(),
+        path: info.path.clone(),
+        ..Question::default()
+    };
+    if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+        let query = Query::parse(&info.query);
+        query.get("fieldSelector").clone_into(&mut question.field_selector);
+        query.get("labelSelector").clone_into(&mut question.label_selector);
+    }
+    question
+}
+
+/// The refusal of a question (apiserver `responsewriters.ForbiddenStatusError`).
+pub(crate) fn forbidden(question: &Question, reason: &str) -> Status {
+    let mut text = sentence(question).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    if !reason.is_empty() {
+        text = format!("{text}: {reason}");
+    }
+    let resource = GroupResource { group: question.group.clone().into(), resource: question.resource.clone().into() };
+    Status::forbidden(&resource, &question.name, &text)
+}
+
+fn sentence(q: &Question) -> String {
+    let user = quoted(&q.user.name);
+    if !q.is_resource {
+        return format!("User {user} cannot {} path {}", q.verb, quoted(&q.path));
+    }
+    let resource =
+        if q.subresource.is_empty() { q.resource.clone() } else { format!("{}/{}", q.resource, q.subresource) };
+    let what = format!("User {user} cannot {} resource \"{resource}\" in API group \"{}\"", q.verb, q.group);
+    match q.namespace.as_str() {
+        "" => format!("{what} at the cluster scope"),
+        namespace => format!("{what} in the namespace \"{namespace}\""),
+    }
+}

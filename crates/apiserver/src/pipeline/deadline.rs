@@ -1,0 +1,84 @@
+//! A limit on the time a request takes: 60 seconds, or less if the client says so (`?timeout=`).
+
+use super::{Next, info, negotiate::Format, output};
+use crate::registry::options::Query;
+use crate::server::Api;
+use crate::server::body::{Request, Response};
+use futures::future::BoxFuture;
+use kaji_api::Status;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    Box::pin(async move {
+        let info = info::of(request.extensions());
+        if info::is_long_running(&info) {
+            return next.run(request).await;
+        }
+        let limit = match asked(&Query::parse(&info.query)) {
+            Ok(limit) => limit,
+            Err(status) => return output::failure(&status, Format::JSON),
+        };
+        tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+            let text = "Timeout: request did not complete within the allotted timeout";
+            output::failure(&Status::timeout(text, 1), Format::JSON)
+        })
+    })
+}
+
+fn asked(query: &Query) -> Result<Duration, Status> {
+    match query.get("timeout") {
+        "" => Ok(LIMIT),
+        text => match duration(text) {
+            Some(Duration::ZERO) => Ok(LIMIT),
+            Some(asked) => Ok(asked.min(LIMIT)),
+            None => {
+                let quoted = kaji_api::field::quoted(text);
+                Err(Status::bad_request(format!(
+                    "invalid timeout specified in the request URL - time: invalid duration {quoted}"
+                )))
+            }
+        },
+    }
+}
+
+/// A Go duration: `1m30s`, `500ms`.
+fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
+        total += number
+            * match &rest[digits..unit] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    Duration::try_from_secs_f64(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_durations() {
+        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(duration("0"), Some(Duration::ZERO));
+        assert_eq!(duration("10"), None);
+        assert_eq!(duration("x"), None);
+    }
+}

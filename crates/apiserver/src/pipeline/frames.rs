@@ -1,0 +1,150 @@
+//! The body of a watch: events framed as JSON lines or length-delimited protobuf.
+
+use super::negotiate::{Media, Shape};
+use super::output::{Presenter, encode};
+use super::protobuf;
+use crate::cache::{Change, Entry};
+use crate::registry::watch::{EventType, Told, Watcher};
+use crate::server::body::{Body, Response};
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use kaji_api::{Status, Value, value};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use tokio_util::sync::CancellationToken;
+
+/// Events that are ready are sent together up to this size.
+const BURST: usize = 64 << 10;
+
+/// The answer to a watch; it ends when the server stops.
+pub(crate) fn respond(watcher: Watcher, presenter: Presenter, stop: CancellationToken) -> Response {
+    let content_type = match presenter.format.media {
+        Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "application/json",
+    };
+    let state = State { watcher, presenter, over: false, headed: false, stop };
+    let pieces = stream::unfold(state, |mut state| async move {
+        let piece = state.next().await?;
+        Some((piece, state))
+    });
+    super::output::answer(200, content_type, Body::stream(pieces, None))
+}
+
+struct State {
+    watcher: Watcher,
+    presenter: Presenter,
+    over: bool,
+    /// A table's columns have been sent.
+    headed: bool,
+    stop: CancellationToken,
+}
+
+impl State {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        let stop = self.stop.clone();
+        let told = tokio::select! {
+            told = self.watcher.next() => told?,
+            () = stop.cancelled() => return None,
+        };
+        let first = self.frame(told);
+        let Some(second) = (!self.over).then(|| self.watcher.ready()).flatten() else { return Some(first) };
+        let mut burst = BytesMut::from(&first[..]);
+        let mut next = Some(second);
+        while let Some(told) = next {
+            burst.extend_from_slice(&self.frame(told));
+            next = (!self.over && burst.len() < BURST).then(|| self.watcher.ready()).flatten();
+        }
+        Some(burst.freeze())
+    }
+
+    fn frame(&mut self, told: Told) -> Bytes {
+        match told {
+            Told::Event(kind, entry, change) => self.event(kind, &entry, change.as_deref()),
+            Told::Bookmark { revision, initial } => {
+                let object = self.bookmark(revision, initial);
+                self.wrap("BOOKMARK", &encode(&object, self.presenter.format))
+            }
+            Told::Error(status) => {
+                self.over = true;
+                self.error(&status)
+            }
+        }
+    }
+
+    fn event(&mut self, kind: EventType, entry: &Entry, change: Option<&Change>) -> Bytes {
+        if matches!(self.presenter.format.shape, Shape::Table(_)) {
+            self.presenter.table.no_headers = std::mem::replace(&mut self.headed, true);
+            return self.wrap(kind.word(), &self.presenter.encode(entry));
+        }
+        let Some(change) = change else { return self.wrap(kind.word(), &self.presenter.encode(entry)) };
+        let key = self.representation(kind);
+        if let Some((_, frame)) = change.frames.lock().iter().find(|(k, _)| *k == key) {
+            return frame.clone();
+        }
+        // Encoded outside the lock: two watchers may do it at once, which is only a little waste.
+        let frame = self.wrap(kind.word(), &self.presenter.encode(entry));
+        change.frames.lock().push((key, frame.clone()));
+        frame
+    }
+
+    /// What distinguishes encodings of one change.
+    fn representation(&self, kind: EventType) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let p = &self.presenter;
+        (kind.word(), p.row.group, p.row.version, p.format.media, p.format.shape).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn wrap(&self, word: &str, object: &[u8]) -> Bytes {
+        if self.presenter.format.media == Media::Protobuf {
+            return protobuf::watch_event(word, object).into();
+        }
+        let mut out = Vec::with_capacity(object.len() + 32);
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(word.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        out.extend_from_slice(object);
+        out.extend_from_slice(b"}\n");
+        out.into()
+    }
+
+    fn bookmark(&self, revision: u64, initial: bool) -> Value {
+        let row = self.presenter.row;
+        let mut metadata = value!({"resourceVersion": (revision.to_string())});
+        if initial {
+            metadata.set("annotations", value!({"k8s.io/initial-events-end": "true"}));
+        }
+        let (kind, api_version) = match self.presenter.format.shape {
+            Shape::Whole => (row.kind, row.api_version()),
+            Shape::Partial(version) => ("PartialObjectMetadata", format!("meta.k8s.io/{version}")),
+            Shape::Table(version) => ("Table", format!("meta.k8s.io/{version}")),
+        };
+        let mut object = value!({"kind": (kind), "apiVersion": (api_version)});
+        object.set("metadata", metadata);
+        match (self.presenter.format.shape, row.ty) {
+            (Shape::Whole, Some(ty)) => ty.normalize(&mut object),
+            (Shape::Table(_), _) => table_bookmark(row.kind, &row.api_version(), &mut object),
+            _ => {}
+        }
+        object
+    }
+
+    fn error(&self, status: &Status) -> Bytes {
+        let format = super::negotiate::Format { shape: Shape::Whole, ..self.presenter.format };
+        self.wrap("ERROR", &encode(&status.to_value(), format))
+    }
+}
+
+/// A bookmark among table events carries the object in a row, as other events do.
+fn table_bookmark(kind: &str, api_version: &str, object: &mut Value) {
+    let metadata = object.remove("metadata").unwrap_or_default();
+    let mut inner = value!({"kind": (kind), "apiVersion": (api_version)});
+    inner.set("metadata", metadata.clone());
+    let mut row = value!({"cells": []});
+    row.set("object", inner);
+    object.set("metadata", value!({"resourceVersion": (metadata["resourceVersion"].str())}));
+    object.set("columnDefinitions", Value::Null);
+    object.set("rows", Value::Array(vec![row]));
+}

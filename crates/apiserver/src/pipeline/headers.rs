@@ -1,0 +1,32 @@
+//! Headers of every answer: the request's id, and that nothing may be kept by caches in between.
+
+use super::Next;
+use crate::server::Api;
+use crate::server::body::{Request, Response};
+use futures::future::BoxFuture;
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// The id of a request, in its extensions.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) HeaderValue);
+
+pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    Box::pin(async move {
+        let id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(fresh);
+        request.extensions_mut().insert(RequestId(id.clone()));
+        let mut response = next.run(request).await;
+        let headers = response.headers_mut();
+        headers.insert(AUDIT_ID, id);
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        headers
+            .entry(STRICT_TRANSPORT_SECURITY)
+            .or_insert(HeaderValue::from_static("max-age=31536000; includeSubDomains"));
+        response
+    })
+}
+
+fn fresh() -> HeaderValue {
+    HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("uuids are ASCII")
+}

@@ -1,0 +1,209 @@
+//! `/metrics`: a small registry of our own, with upstream's names.
+
+use crate::context::RequestInfo;
+use crate::server::Api;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Upper bounds of `apiserver_request_duration_seconds`.
+const BOUNDS: [f64; 25] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+    45.0, 60.0, 90.0, 120.0,
+];
+/// So many series are kept at most; requests beyond count under none.
+const MAX_SERIES: usize = 20_000;
+
+#[derive(Default)]
+struct Histogram {
+    buckets: [u64; BOUNDS.len()],
+    sum: f64,
+    count: u64,
+}
+
+/// Counts of requests.
+pub(crate) struct Metrics {
+    started: Instant,
+    requests: Mutex<BTreeMap<String, u64>>,
+    durations: Mutex<BTreeMap<String, Histogram>>,
+    reading: AtomicI64,
+    writing: AtomicI64,
+    watching: AtomicI64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            started: Instant::now(),
+            requests: Mutex::default(),
+            durations: Mutex::default(),
+            reading: AtomicI64::new(0),
+            writing: AtomicI64::new(0),
+            watching: AtomicI64::new(0),
+        }
+    }
+}
+
+/// Counts a request as running until dropped.
+pub(crate) struct Running<'a>(&'a AtomicI64);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    /// A request begins.
+    pub(crate) fn begin(&self, info: &RequestInfo) -> Running<'_> {
+        let gauge = match info.verb.as_str() {
+            "watch" => &self.watching,
+            "get" | "list" => &self.reading,
+            _ => &self.writing,
+        };
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Running(gauge)
+    }
+
+    /// A request was answered.
+    pub(crate) fn record(&self, info: &RequestInfo, code: u16, took: Duration) {
+        let labels = labels(info);
+        let counted = format!("code=\"{code}\",{labels}");
+        let mut requests = self.requests.lock();
+        if requests.len() < MAX_SERIES || requests.contains_key(&counted) {
+            *requests.entry(counted).or_default() += 1;
+        }
+        drop(requests);
+        if info.verb == "watch" {
+            return;
+        }
+        let mut durations = self.durations.lock();
+        if durations.len() < MAX_SERIES || durations.contains_key(&labels) {
+            durations.entry(labels).or_default().observe(took.as_secs_f64());
+        }
+    }
+
+    /// The whole page.
+    pub(crate) fn page(&self, api: &Api) -> String {
+        let mut out = String::with_capacity(64 << 10);
+        self.requests_page(&mut out);
+        self.inflight_page(&mut out);
+        storage_page(api, &mut out);
+        process_page(self.started, &mut out);
+        out
+    }
+
+    fn requests_page(&self, out: &mut String) {
+        head(out, "apiserver_request_total", "counter", "Requests by verb, resource and code.");
+        for (labels, count) in self.requests.lock().iter() {
+            let _ = writeln!(out, "apiserver_request_total{{{labels}}} {count}");
+        }
+        let name = "apiserver_request_duration_seconds";
+        head(out, name, "histogram", "Seconds until the answer began, by verb and resource.");
+        for (labels, histogram) in self.durations.lock().iter() {
+            histogram.write(out, name, labels);
+        }
+    }
+
+    fn inflight_page(&self, out: &mut String) {
+        head(out, "apiserver_current_inflight_requests", "gauge", "Requests at work, by kind.");
+        for (kind, gauge) in [("readOnly", &self.reading), ("mutating", &self.writing)] {
+            let now = gauge.load(Ordering::Relaxed);
+            let _ = writeln!(out, "apiserver_current_inflight_requests{{request_kind=\"{kind}\"}} {now}");
+        }
+    }
+}
+
+impl Histogram {
+    fn observe(&mut self, seconds: f64) {
+        if let Some(at) = BOUNDS.iter().position(|bound| seconds <= *bound) {
+            self.buckets[at] += 1;
+        }
+        self.sum += seconds;
+        self.count += 1;
+    }
+
+    fn write(&self, out: &mut String, name: &str, labels: &str) {
+        let mut total = 0;
+        for (bound, count) in BOUNDS.iter().zip(self.buckets) {
+            total += count;
+            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
+        }
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", self.count);
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", self.sum);
+        let _ = writeln!(out, "{name}_count{{{labels}}} {}", self.count);
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Labels of a request; paths of clients' invention are not among them, so series stay bounded.
+fn labels(info: &RequestInfo) -> String {
+    let verb = match info.verb.as_str() {
+        "create" => "POST",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        "get" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "proxy" => "CONNECT",
+        _ => "other",
+    };
+    let known = info.is_resource && kaji_api::resource::find(&info.group, &info.version, &info.resource).is_some();
+    let (group, version, resource, subresource) = match known {
+        true => (info.group.as_str(), info.version.as_str(), info.resource.as_str(), info.subresource.as_str()),
+        false => ("", "", "", ""),
+    };
+    let safe = |c: char| c.is_ascii_lowercase() || c == '-';
+    let subresource = if subresource.chars().all(safe) { subresource } else { "" };
+    let scope = match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
+        (false, ..) => "",
+        (true, false, _) => "resource",
+        (true, true, false) => "namespace",
+        (true, true, true) => "cluster",
+    };
+    let dry_run = if info.query.contains("dryRun=All") { "All" } else { "" };
+    format!(
+        "component=\"apiserver\",dry_run=\"{dry_run}\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
+         subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\""
+    )
+}
+
+fn storage_page(api: &Api, out: &mut String) {
+    head(out, "apiserver_storage_objects", "gauge", "Stored objects by resource.");
+    let mut counts: Vec<(String, usize)> =
+        api.caches().all().map(|c| (c.row.group_resource().to_string(), c.len())).collect();
+    counts.sort();
+    for (resource, count) in counts {
+        let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");
+    }
+    head(out, "apiserver_watch_cache_resource_version", "gauge", "The revision that the watch caches have reached.");
+    let _ = writeln!(out, "apiserver_watch_cache_resource_version {}", *api.caches().applied().borrow());
+}
+
+fn process_page(started: Instant, out: &mut String) {
+    let now = jiff::Timestamp::now().as_millisecond();
+    let since = now - i64::try_from(started.elapsed().as_millis()).unwrap_or(0);
+    head(out, "process_start_time_seconds", "gauge", "When the process started, in seconds since 1970.");
+    let _ = writeln!(out, "process_start_time_seconds {}.{:03}", since / 1000, since % 1000);
+    let Some(stat) = std::fs::read_to_string("/proc/self/stat").ok() else { return };
+    // Behind the name, which may hold anything: state is field 3 of proc(5).
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    head(out, "process_cpu_seconds_total", "counter", "CPU time, user and system.");
+    let ticks = number(14) + number(15);
+    let _ = writeln!(out, "process_cpu_seconds_total {}.{:02}", ticks / 100, ticks % 100);
+    head(out, "process_resident_memory_bytes", "gauge", "Memory held.");
+    let _ = writeln!(out, "process_resident_memory_bytes {}", number(24) * 4096);
+    head(out, "process_virtual_memory_bytes", "gauge", "Address space.");
+    let _ = writeln!(out, "process_virtual_memory_bytes {}", number(23));
+    head(out, "process_open_fds", "gauge", "Open files.");
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let _ = writeln!(out, "process_open_fds {open}");
+}

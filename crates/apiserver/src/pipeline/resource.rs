@@ -1,0 +1,321 @@
+//! Requests to resources: each verb parsed, done by the registry, and answered.
+
+use super::input::{self, Expected};
+use super::negotiate::{self, Format, Media, Offer};
+use super::output::{self, ListHead, Presenter};
+use super::route::Asked;
+use super::table::TableOptions;
+use super::{frames, patch};
+use crate::context::Target;
+use crate::registry::options::{DeleteOptions, ListOptions, WriteOptions};
+use crate::registry::{self, Mode, Scope, Selection, convert};
+use crate::server::body::{RequestBody, Response};
+use crate::subresource;
+use crate::virtual_resource::{self, Ask};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use kaji_api::{ResourceDef, Status, Value};
+
+/// Answers a request to a resource that exists.
+pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let verb = asked.info.verb.clone();
+    check_verb(target, &verb)?;
+    let sub = asked.info.subresource.clone();
+    if virtual_resource::handles(target.resource, &sub) {
+        return of_virtual(asked, target, &verb, body).await;
+    }
+    if target.resource.plural == "bindings" {
+        return create(asked, target, body).await;
+    }
+    match verb.as_str() {
+        "get" => get(&asked, target).await,
+        "list" => list(&asked, target).await,
+        "watch" => watch(&asked, target).await,
+        "create" => create(asked, target, body).await,
+        "update" => update(asked, target, body).await,
+        "patch" => patch(asked, target, body).await,
+        "delete" => delete(asked, target, body).await,
+        "deletecollection" => delete_collection(asked, target, body).await,
+        _ => Err(Status::method_not_supported(&target.resource.group_resource(), &verb)),
+    }
+}
+
+fn check_verb(target: Target, verb: &str) -> Result<(), Status> {
+    let verbs = target.sub.map_or(target.resource.verbs, |sub| sub.verbs);
+    match verbs.contains(&verb) {
+        true => Ok(()),
+        false => {
+            let text = "the server does not allow this method on the requested resource";
+            Err(Status::new(405, "MethodNotAllowed", text))
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn scope(&self, target: Target) -> Result<Scope<'_>, Status> {
+        let scope = Scope::new(self.api, &self.cx, target, &self.info.namespace, &self.info.name);
+        scope.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &self.info.name))
+    }
+
+    fn format(&self, offer: Offer) -> Result<Format, Status> {
+        negotiate::format(&self.parts.headers, &self.query, offer)
+    }
+
+    fn presenter(&self, scope: &Scope<'_>, offer: Offer) -> Result<Presenter, Status> {
+        let format = self.format(offer)?;
+        let table = TableOptions::parse(&self.query)?;
+        Ok(Presenter { row: scope.row, stored: scope.stored, format, table })
+    }
+
+    fn content_type(&self) -> Option<&str> {
+        self.parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok())
+    }
+
+    fn media(&self) -> Result<Media, Status> {
+        Media::of_content_type(self.content_type())
+    }
+
+    /// The body as an object of a resource, in its storage version.
+    async fn object(&self, scope: &Scope<'_>, options: WriteOptions, body: RequestBody) -> Result<Value, Status> {
+        let media = self.media()?;
+        let bytes = input::read(body).await?;
+        let mut object = input::decode(of_row(scope.row), media, &bytes, options.validation, &self.cx.warnings)?;
+        convert::to_storage(scope.row, scope.stored, &mut object);
+        Ok(object)
+    }
+}
+
+fn of_row(row: &'static ResourceDef) -> Expected {
+    let ty = row.ty.expect("rows that are served have a schema");
+    Expected { group: row.group, version: row.version, kind: row.kind, ty }
+}
+
+fn of_sub(target: Target) -> Result<Expected, Status> {
+    match target.sub {
+        Some(sub) => Expected::kind(sub.group, sub.version, sub.kind),
+        None => Ok(of_row(target.resource)),
+    }
+}
+
+async fn get(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    let entry = scope.get(asked.query.get("resourceVersion")).await?;
+    match scope.sub {
+        Some(_) => sub_answer(&scope, &presenter, &entry),
+        None => Ok(presenter.object(200, &entry)),
+    }
+}
+
+async fn list(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    let options = ListOptions::parse(&asked.query, false)?;
+    let selection = Selection::parse(&scope, &options)?;
+    Ok(listed(&presenter, scope.list(&options, &selection).await?))
+}
+
+fn listed(presenter: &Presenter, listed: registry::Listed) -> Response {
+    let head = ListHead { revision: listed.revision, continue_: listed.continue_, remaining: listed.remaining };
+    presenter.list(listed.entries, &head)
+}
+
+async fn watch(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Stream)?;
+    let options = ListOptions::parse(&asked.query, true)?;
+    let selection = Selection::parse(&scope, &options)?;
+    let watcher = scope.watch(&options, selection).await?;
+    Ok(frames::respond(watcher, presenter, asked.api.stopping().clone()))
+}
+
+async fn create(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let format = asked.format(Offer::Objects)?;
+    let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
+    asked.cx.dry_run = options.dry_run;
+    if target.sub.is_some() || target.resource.plural == "bindings" {
+        return create_sub(&asked, target, options, format, body).await;
+    }
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    let object = asked.object(&scope, options, body).await?;
+    let namespace = match scope.is_namespaces() {
+        true => object.name().to_owned(),
+        false => asked.info.namespace.clone(),
+    };
+    let name = object.name().to_owned();
+    let entry = scope.named(&namespace, &name).create(object).await?;
+    Ok(presenter.object(201, &entry))
+}
+
+async fn create_sub(
+    asked: &Asked<'_>,
+    target: Target,
+    options: WriteOptions,
+    format: Format,
+    body: RequestBody,
+) -> Result<Response, Status> {
+    let media = asked.media()?;
+    let bytes = input::read(body).await?;
+    let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
+    let pods = Target {
+        resource: match target.resource.plural {
+            "bindings" => kaji_api::resource::find("", "v1", "pods").expect("pods are built in"),
+            _ => target.resource,
+        },
+        sub: target.sub,
+    };
+    let name = if asked.info.name.is_empty() { object.name() } else { &asked.info.name };
+    let scope = Scope::new(asked.api, &asked.cx, pods, &asked.info.namespace, name)
+        .ok_or_else(|| Status::not_found(&target.resource.group_resource(), name))?;
+    let kind = target.sub.map_or("binding", |s| s.name);
+    let answer = subresource::create(&scope, kind, object.clone()).await?;
+    Ok(output::document(201, &answer, format))
+}
+
+async fn update(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let options = WriteOptions::parse(&asked.query, "UpdateOptions")?;
+    asked.cx.dry_run = options.dry_run;
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
+        let media = asked.media()?;
+        let bytes = input::read(body).await?;
+        let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
+        registry::check_name_on_url(&scope, &object)?;
+        let entry = subresource::replace(&scope, sub.name, &|_| Ok(object.clone())).await?;
+        return sub_answer(&scope, &presenter, &entry);
+    }
+    let mut object = asked.object(&scope, options, body).await?;
+    registry::ensure_namespace(&scope, &mut object)?;
+    registry::check_name_on_url(&scope, &object)?;
+    let (entry, created) = change(&scope, &|_| Ok(object.clone())).await?;
+    Ok(presenter.object(if created { 201 } else { 200 }, &entry))
+}
+
+/// Runs an update by the rules of the subresource in the path.
+async fn change(
+    scope: &Scope<'_>,
+    transform: registry::Transform<'_>,
+) -> Result<(std::sync::Arc<crate::cache::Entry>, bool), Status> {
+    match scope.sub.map(|s| s.name) {
+        None => scope.update(Mode::Main, transform).await,
+        Some("status") => scope.update(Mode::Status, transform).await,
+        Some(sub) => subresource::replace(scope, sub, transform).await.map(|entry| (entry, false)),
+    }
+}
+
+fn sub_answer(scope: &Scope<'_>, presenter: &Presenter, entry: &crate::cache::Entry) -> Result<Response, Status> {
+    match subresource::view(scope, &entry.decode())? {
+        Some(view) => Ok(output::document(200, &view, presenter.format)),
+        None => Ok(presenter.object(200, entry)),
+    }
+}
+
+async fn patch(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let kind = patch::Kind::of_content_type(asked.content_type())?;
+    let options = WriteOptions::parse(&asked.query, "PatchOptions")?;
+    asked.cx.dry_run = options.dry_run;
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    let bytes = input::read(body).await?;
+    let patch = patch::Patch::parse(kind, &bytes, options.validation, asked.cx.warnings.clone())?;
+    if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
+        let ty = of_sub(target)?.ty;
+        let entry = subresource::replace(&scope, sub.name, &|view| patch.apply(ty, view)).await?;
+        return sub_answer(&scope, &presenter, &entry);
+    }
+    let ty = scope.row.ty.expect("rows that are served have a schema");
+    let transform = |old: &Value| {
+        if old.is_null() {
+            return Err(scope.not_found());
+        }
+        let mut shown = old.clone();
+        convert::from_storage(scope.row, scope.stored, &mut shown);
+        let mut patched = patch.apply(ty, &shown)?;
+        registry::ensure_namespace(&scope, &mut patched)?;
+        registry::check_name_on_url(&scope, &patched)?;
+        convert::to_storage(scope.row, scope.stored, &mut patched);
+        Ok(patched)
+    };
+    let (entry, created) = change(&scope, &transform).await?;
+    Ok(presenter.object(if created { 201 } else { 200 }, &entry))
+}
+
+async fn delete_options(asked: &Asked<'_>, body: RequestBody) -> Result<DeleteOptions, Status> {
+    let bytes: Bytes = input::read(body).await?;
+    if bytes.is_empty() {
+        return DeleteOptions::from_query(&asked.query);
+    }
+    let media = asked.media()?;
+    let value = match media {
+        Media::Json => kaji_api::codec::parse_json(&bytes),
+        Media::Yaml => kaji_api::codec::parse_yaml(&bytes),
+        Media::Protobuf => {
+            let expected =
+                Expected::kind("", "v1", "DeleteOptions").or(Expected::kind("meta.k8s.io", "v1", "DeleteOptions"))?;
+            kaji_api::codec::decode_protobuf(expected.ty, &bytes)
+        }
+    };
+    DeleteOptions::from_value(&value.map_err(|e| Status::bad_request(e.to_string()))?)
+}
+
+async fn delete(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let options = delete_options(&asked, body).await?;
+    asked.cx.dry_run = options.dry_run;
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    let deleted = scope.delete(&options).await?;
+    let waits = !matches!(deleted, registry::Deleted::Gone(_)) && options.orphan == Some(false);
+    let code = if waits { 202 } else { 200 };
+    Ok(match scope.deletion_answer(&deleted) {
+        Some(status) => output::document(code, &status, presenter.format),
+        None => presenter.object(code, deleted.entry()),
+    })
+}
+
+async fn delete_collection(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let options = delete_options(&asked, body).await?;
+    asked.cx.dry_run = options.dry_run;
+    let scope = asked.scope(target)?;
+    let presenter = asked.presenter(&scope, Offer::Objects)?;
+    let list = ListOptions::parse(&asked.query, false)?;
+    let selection = Selection::parse(&scope, &list)?;
+    Ok(listed(&presenter, scope.delete_collection(&list, &selection, &options).await?))
+}
+
+async fn of_virtual(mut asked: Asked<'_>, target: Target, verb: &str, body: RequestBody) -> Result<Response, Status> {
+    let format = asked.format(Offer::Objects)?;
+    let media = asked.media();
+    if verb == "create" {
+        let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
+        asked.cx.dry_run = options.dry_run;
+        let bytes = input::read(body).await?;
+        let object = input::decode(of_sub(target)?, media?, &bytes, options.validation, &asked.cx.warnings)?;
+        let answer = virtual_resource::create(ask(&asked, target), object).await?;
+        return Ok(output::document(201, &answer, format));
+    }
+    let table = TableOptions::parse(&asked.query)?;
+    let presenter = Presenter { row: target.resource, stored: target.resource, format, table };
+    match verb {
+        "get" => {
+            let object = virtual_resource::get(ask(&asked, target)).await?;
+            Ok(output::document(200, &object, format))
+        }
+        "list" => Ok(presenter.list_values(virtual_resource::list(ask(&asked, target)).await?)),
+        _ => Err(Status::method_not_supported(&target.resource.group_resource(), verb)),
+    }
+}
+
+fn ask<'a>(asked: &'a Asked<'a>, target: Target) -> Ask<'a> {
+    let info = &asked.info;
+    Ask { api: asked.api, cx: &asked.cx, target, namespace: &info.namespace, name: &info.name }
+}
+
+/// The patches that are taken, for the text of a 415.
+pub(super) fn unsupported_patch() -> Status {
+    Status::unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: \
+         application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+    )
+}

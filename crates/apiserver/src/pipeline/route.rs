@@ -1,0 +1,124 @@
+//! From what a request asks for to who answers it.
+
+use super::negotiate::{self, Format, Offer};
+use super::{authenticate, health, info, output, resource, version};
+use crate::context::{RequestContext, RequestInfo, Target, Warnings};
+use crate::registry::options::Query;
+use crate::server::Api;
+use crate::server::body::{Request, RequestBody, Response};
+use http::header::{HeaderName, HeaderValue, USER_AGENT};
+use http::request::Parts;
+use kaji_api::{Status, Value, value};
+use std::sync::Arc;
+
+const WARNING: HeaderName = HeaderName::from_static("warning");
+
+/// One request, parsed as far as all handlers need it.
+pub(super) struct Asked<'a> {
+    pub(super) api: &'a Api,
+    pub(super) parts: Parts,
+    pub(super) info: Arc<RequestInfo>,
+    pub(super) query: Query,
+    pub(super) cx: RequestContext,
+}
+
+/// Answers a request that may be answered.
+pub(super) async fn serve(api: &Api, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let info = info::of(&parts.extensions);
+    let query = Query::parse(&info.query);
+    let cx = context(&parts, &info, &query);
+    let warnings = cx.warnings.clone();
+    let plain = negotiate::format(&parts.headers, &query, Offer::Plain).unwrap_or(Format::JSON);
+    let asked = Asked { api, parts, info, query, cx };
+    let result = match asked.info.is_resource {
+        true => of_resource(asked, body).await,
+        false => elsewhere(&asked).await,
+    };
+    let mut response = result.unwrap_or_else(|status| output::failure(&status, plain));
+    warn(&mut response, &warnings);
+    response
+}
+
+fn context(parts: &Parts, info: &Arc<RequestInfo>, query: &Query) -> RequestContext {
+    let agent = parts.headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let manager = match query.get("fieldManager") {
+        "" => agent.split('/').next().unwrap_or_default(),
+        manager => manager,
+    };
+    RequestContext {
+        user: authenticate::of(&parts.extensions),
+        info: info.clone(),
+        dry_run: false,
+        field_manager: manager.chars().filter(|c| !c.is_control()).take(128).collect(),
+        warnings: parts.extensions.get::<Warnings>().cloned().unwrap_or_default(),
+    }
+}
+
+fn warn(response: &mut Response, warnings: &Warnings) {
+    for text in warnings.take() {
+        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+}
+
+async fn of_resource(asked: Asked<'_>, body: RequestBody) -> Result<Response, Status> {
+    let info = asked.info.clone();
+    let row = kaji_api::resource::find(&info.group, &info.version, &info.resource).filter(|r| r.enabled);
+    let Some(row) = row else { return Ok(not_found()) };
+    let sub = match info.subresource.as_str() {
+        "" => None,
+        name => match row.subresource(name) {
+            Some(sub) => Some(sub),
+            None => return Ok(not_found()),
+        },
+    };
+    let scoped = row.namespaced != info.namespace.is_empty() || row.plural == "namespaces";
+    let across = row.namespaced && info.name.is_empty() && matches!(info.verb.as_str(), "list" | "watch");
+    if !scoped && !across && !(row.namespaced && matches!(info.verb.as_str(), "list" | "watch")) {
+        return Ok(not_found());
+    }
+    resource::serve(asked, Target { resource: row, sub }, body).await
+}
+
+/// What upstream says of paths it doesn't know.
+fn not_found() -> Response {
+    output::text(404, "404 page not found\n")
+}
+
+async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
+    if !matches!(asked.info.verb.as_str(), "get" | "head") {
+        let known = matches!(asked.info.path.as_str(), "/version" | "/metrics" | "/");
+        return Ok(if known { output::text(405, "405: Method Not Allowed\n") } else { not_found() });
+    }
+    let path = asked.info.path.as_str();
+    if let Some(response) = health::serve(asked.api, path, &asked.query).await {
+        return Ok(response);
+    }
+    let format = || negotiate::format(&asked.parts.headers, &asked.query, Offer::Plain);
+    match path.trim_end_matches('/') {
+        "" => Ok(output::document(200, &paths(), Format { pretty: true, ..format()? })),
+        "/version" => Ok(output::document(200, &version::document(), Format { pretty: true, ..Format::JSON })),
+        "/metrics" => {
+            let page = asked.api.metrics().page(asked.api);
+            Ok(output::answer(200, "text/plain; version=0.0.4; charset=utf-8", page.into()))
+        }
+        _ => Ok(super::documents::serve(asked, path)?.unwrap_or_else(not_found)),
+    }
+}
+
+/// The paths that `/` lists.
+fn paths() -> Value {
+    let mut all: Vec<String> =
+        ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/metrics", "/version"].map(str::to_owned).into();
+    all.extend(["/openapi/v2", "/openapi/v3", "/healthz/ping", "/livez/ping", "/readyz/ping"].map(str::to_owned));
+    for row in kaji_api::resource::all().iter().filter(|r| r.enabled && !r.group.is_empty()) {
+        all.push(format!("/apis/{}", row.group));
+        all.push(format!("/apis/{}/{}", row.group, row.version));
+    }
+    all.sort();
+    all.dedup();
+    value!({"paths": (all)})
+}

@@ -1,0 +1,96 @@
+//! `meta/v1 Table`: what kubectl prints.
+
+use super::output::partial;
+use crate::printers;
+use crate::registry::options::Query;
+use kaji_api::{ResourceDef, Status, Value, value};
+
+/// What stands beside the cells of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Include {
+    /// The object's metadata.
+    #[default]
+    Metadata,
+    /// The object.
+    Object,
+    /// Nothing.
+    None,
+}
+
+/// Options of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct TableOptions {
+    pub(crate) include: Include,
+    /// Leave the columns out (all but the first event of a watch).
+    pub(crate) no_headers: bool,
+}
+
+impl TableOptions {
+    /// From a query.
+    pub(crate) fn parse(query: &Query) -> Result<Self, Status> {
+        let include = match query.get("includeObject") {
+            "" | "Metadata" => Include::Metadata,
+            "Object" => Include::Object,
+            "None" => Include::None,
+            other => {
+                return Err(Status::bad_request(format!(
+                    "Unable to convert to Table as requested: includeObject: Invalid value: \"{other}\": must be \
+                     'Metadata', 'Object', 'None', or empty"
+                )));
+            }
+        };
+        Ok(TableOptions { include, no_headers: false })
+    }
+}
+
+/// The rows of some objects.
+pub(super) fn rows<'a>(
+    row: &'static ResourceDef,
+    objects: impl Iterator<Item = &'a Value>,
+    options: TableOptions,
+    version: &str,
+) -> Vec<Value> {
+    let now = jiff::Timestamp::now();
+    let one = |object: &Value| {
+        let mut out = Value::object();
+        out.set("cells", Value::Array(printers::cells(row, object, now)));
+        let beside = match options.include {
+            Include::Metadata => partial(object, version),
+            Include::Object => object.clone(),
+            Include::None => Value::Null,
+        };
+        out.set("object", beside);
+        out
+    };
+    objects.map(one).collect()
+}
+
+/// The table.
+pub(super) fn document(
+    row: &'static ResourceDef,
+    version: &str,
+    metadata: Value,
+    rows: Vec<Value>,
+    options: TableOptions,
+) -> Value {
+    let columns = match options.no_headers {
+        true => Value::Null,
+        false => Value::Array(printers::columns(row).iter().map(column).collect()),
+    };
+    let api_version = format!("meta.k8s.io/{version}");
+    let mut table = value!({"kind": "Table", "apiVersion": (api_version)});
+    table.set("metadata", metadata);
+    table.set("columnDefinitions", columns);
+    table.set("rows", Value::Array(rows));
+    table
+}
+
+fn column(column: &printers::Column) -> Value {
+    value!({
+        "name": (column.name),
+        "type": (column.kind),
+        "format": (column.format),
+        "description": (column.description),
+        "priority": (i64::from(column.priority))
+    })
+}

@@ -1,0 +1,142 @@
+//! Between the versions a resource is served in and the one it is stored in.
+//!
+//! Only two resources are served by default in versions that differ in shape: events (`events.k8s.io/v1`,
+//! stored as core `v1`) and horizontal pod autoscalers (`autoscaling/v1`, stored as `v2`). Everything else
+//! changes its apiVersion alone.
+
+use kaji_api::{ResourceDef, Value, value};
+
+/// Fields of `events.k8s.io/v1` and their names in core `v1`.
+const EVENT_FIELDS: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+const CPU_CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
+const CPU_METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+
+/// Whether objects look the same in both versions, apiVersion included.
+pub(crate) fn is_same(row: &ResourceDef, stored: &ResourceDef) -> bool {
+    row.group == stored.group && row.version == stored.version
+}
+
+/// From the version of a path to the stored one.
+pub(crate) fn to_storage(row: &ResourceDef, stored: &ResourceDef, object: &mut Value) {
+    if is_same(row, stored) {
+        return;
+    }
+    object.set("apiVersion", stored.api_version());
+    match (row.group, row.plural, row.version) {
+        ("events.k8s.io", "events", _) => rename(object, |(new, old)| (*new, *old)),
+        ("autoscaling", "horizontalpodautoscalers", "v1") => hpa_to_v2(object),
+        _ => {}
+    }
+    normalize(stored, object);
+}
+
+/// From the stored version to the one of a path.
+pub(crate) fn from_storage(row: &ResourceDef, stored: &ResourceDef, object: &mut Value) {
+    if is_same(row, stored) {
+        return;
+    }
+    object.set("apiVersion", row.api_version());
+    match (row.group, row.plural, row.version) {
+        ("events.k8s.io", "events", _) => rename(object, |(new, old)| (*old, *new)),
+        ("autoscaling", "horizontalpodautoscalers", "v1") => hpa_to_v1(object),
+        _ => {}
+    }
+    normalize(row, object);
+}
+
+/// The stored version's name of a field that a selector names.
+pub(super) fn field_to_storage(row: &ResourceDef, field: &str) -> String {
+    if row.group == "events.k8s.io" {
+        for (new, old) in EVENT_FIELDS {
+            if let Some(rest) = field.strip_prefix(new).filter(|rest| rest.is_empty() || rest.starts_with('.')) {
+                return format!("{old}{rest}");
+            }
+        }
+    }
+    field.to_owned()
+}
+
+fn normalize(row: &ResourceDef, object: &mut Value) {
+    if let Some(ty) = row.ty {
+        ty.normalize(object);
+    }
+}
+
+fn rename(object: &mut Value, names: impl Fn(&(&'static str, &'static str)) -> (&'static str, &'static str)) {
+    for pair in EVENT_FIELDS {
+        let (from, to) = names(pair);
+        if let Some(field) = object.remove(from) {
+            object.set(to, field);
+        }
+    }
+}
+
+/// The CPU target becomes a metric; other metrics were kept in annotations.
+fn hpa_to_v2(object: &mut Value) {
+    let kept = take_annotation(object, CPU_METRICS);
+    take_annotation(object, CPU_CURRENT);
+    let mut metrics: Vec<Value> = Vec::new();
+    if let Some(target) = object.entry("spec").remove("targetCPUUtilizationPercentage").filter(|t| !t.is_null()) {
+        let target = value!({"type": "Utilization", "averageUtilization": (target)});
+        let resource = value!({"name": "cpu", "target": (target)});
+        metrics.push(value!({"type": "Resource", "resource": (resource)}));
+    }
+    if let Some(Value::Array(others)) = kept.and_then(|k| kaji_api::codec::parse_json(k.as_bytes()).ok()) {
+        metrics.extend(others);
+    }
+    if !metrics.is_empty() {
+        object.entry("spec").set("metrics", Value::Array(metrics));
+    }
+    if let Some(status) = object.get_mut("status")
+        && let Some(current) = status.remove("currentCPUUtilizationPercentage").filter(|c| !c.is_null())
+    {
+        let current = value!({"averageUtilization": (current)});
+        let resource = value!({"name": "cpu", "current": (current)});
+        status.set("currentMetrics", Value::Array(vec![value!({"type": "Resource", "resource": (resource)})]));
+    }
+}
+
+fn hpa_to_v1(object: &mut Value) {
+    let is_cpu = |m: &Value| {
+        m["type"].str() == "Resource"
+            && m["resource"]["name"].str() == "cpu"
+            && !m["resource"]["target"]["averageUtilization"].is_null()
+    };
+    if let Some(Value::Array(metrics)) = object.entry("spec").remove("metrics") {
+        let (cpu, others): (Vec<Value>, Vec<Value>) = metrics.into_iter().partition(is_cpu);
+        if let Some(cpu) = cpu.first() {
+            let target = cpu["resource"]["target"]["averageUtilization"].clone();
+            object.entry("spec").set("targetCPUUtilizationPercentage", target);
+        }
+        if !others.is_empty() {
+            let mut json = Vec::new();
+            kaji_api::codec::write_json(&Value::Array(others), &mut json);
+            let text = String::from_utf8_lossy(&json).into_owned();
+            object.entry_at(&["metadata", "annotations"]).set(CPU_METRICS, text);
+        }
+    }
+    if let Some(status) = object.get_mut("status") {
+        status.remove("conditions");
+        if let Some(Value::Array(current)) = status.remove("currentMetrics") {
+            let cpu = current.iter().find(|m| m["resource"]["name"].str() == "cpu");
+            if let Some(cpu) = cpu {
+                let now = cpu["resource"]["current"]["averageUtilization"].clone();
+                status.set("currentCPUUtilizationPercentage", now);
+            }
+        }
+    }
+    object.entry("spec").remove("behavior");
+}
+
+fn take_annotation(object: &mut Value, key: &str) -> Option<String> {
+    object.get_mut("metadata")?.get_mut("annotations")?.remove(key)?.as_str().map(str::to_owned)
+}

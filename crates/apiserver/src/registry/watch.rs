@@ -1,0 +1,222 @@
+//! WATCH: what happened since, one event at a time, never twice, or 410 Gone.
+
+use super::options::ListOptions;
+use super::{Scope, Selection, list};
+use crate::cache::{Change, ChangeKind, Cursor, Entry};
+use kaji_api::{ResourceDef, Status};
+use kaji_store::Revision;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How often a watcher that asked for bookmarks gets one when nothing else happens.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// The types of watch events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventType {
+    /// New to the watcher.
+    Added,
+    /// Changed.
+    Modified,
+    /// Gone for the watcher.
+    Deleted,
+}
+
+impl EventType {
+    /// The word on the wire.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            EventType::Added => "ADDED",
+            EventType::Modified => "MODIFIED",
+            EventType::Deleted => "DELETED",
+        }
+    }
+}
+
+/// What a watcher is told.
+pub(crate) enum Told {
+    /// An object came, changed or went; `change` (where there is one) keeps its encodings.
+    Event(EventType, Arc<Entry>, Option<Arc<Change>>),
+    /// Nothing up to this revision is missing; `initial`: all initial events have been sent.
+    Bookmark { revision: Revision, initial: bool },
+    /// The watch ends with an error.
+    Error(Status),
+}
+
+/// A running watch.
+pub(crate) struct Watcher {
+    row: &'static ResourceDef,
+    prefix: String,
+    selection: Selection,
+    bookmarks: bool,
+    /// Where the watch began: nothing up to here is told.
+    start: Revision,
+    /// Everything up to here has been told.
+    seen: Revision,
+    initial: VecDeque<Arc<Entry>>,
+    initial_bookmark: Option<Revision>,
+    pending: VecDeque<Told>,
+    cursor: Option<Cursor>,
+    applied: watch::Receiver<Revision>,
+    next_bookmark: Instant,
+    deadline: Instant,
+}
+
+impl Scope<'_> {
+    /// Starts a watch. A start that is too old is told as the first event, as upstream does.
+    pub(crate) async fn watch(&self, options: &ListOptions, selection: Selection) -> Result<Watcher, Status> {
+        let caches = self.api.caches();
+        let prefix = self.cache.scope(match self.namespace {
+            "" => selection.namespace().unwrap_or_default(),
+            namespace => namespace,
+        });
+        let timeout = Duration::from_secs(options.timeout_seconds.unwrap_or_else(default_timeout));
+        let mut watcher = Watcher {
+            row: self.stored,
+            prefix,
+            selection,
+            bookmarks: options.bookmarks,
+            start: 0,
+            seen: 0,
+            initial: VecDeque::new(),
+            initial_bookmark: None,
+            pending: VecDeque::new(),
+            cursor: None,
+            applied: caches.applied(),
+            next_bookmark: Instant::now() + BOOKMARK_EVERY,
+            deadline: Instant::now() + timeout,
+        };
+        let from_start = matches!(options.resource_version.as_str(), "" | "0");
+        let wants_initial = options.initial_events.unwrap_or(from_start);
+        match options.resource_version.as_str() {
+            "" => drop(caches.fresh().await?),
+            "0" => {}
+            text if wants_initial => caches.reach(list::parse_revision(text)?).await?,
+            text => return self.resume(watcher, list::parse_revision(text)?),
+        }
+        let (snapshot, cursor) = self.cache.snapshot_and_follow(&watcher.prefix);
+        watcher.cursor = Some(cursor);
+        watcher.start = snapshot.revision;
+        watcher.seen = snapshot.revision;
+        if wants_initial {
+            watcher.initial = snapshot.entries.into();
+            let asked = options.initial_events == Some(true) && options.bookmarks;
+            watcher.initial_bookmark = asked.then_some(snapshot.revision);
+        }
+        Ok(watcher)
+    }
+
+    fn resume(&self, mut watcher: Watcher, revision: Revision) -> Result<Watcher, Status> {
+        watcher.start = revision;
+        watcher.seen = revision;
+        match self.cache.follow(revision) {
+            Ok(cursor) => watcher.cursor = Some(cursor),
+            Err(oldest) => watcher
+                .pending
+                .push_back(Told::Error(Status::expired(format!("too old resource version: {revision} ({oldest})")))),
+        }
+        Ok(watcher)
+    }
+}
+
+/// Watches without a timeout of their own end after 30 to 60 minutes, spread so that they don't all come back at once.
+fn default_timeout() -> u64 {
+    let spread = u64::from(uuid::Uuid::new_v4().as_fields().0) % 1800;
+    1800 + spread
+}
+
+impl Watcher {
+    /// The next thing to tell; none: the watch is over.
+    pub(crate) async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.ready() {
+                return Some(told);
+            }
+            let deadline = self.deadline;
+            let bookmark = self.next_bookmark;
+            let cursor = self.cursor.as_mut()?;
+            tokio::select! {
+                biased;
+                changes = cursor.next() => match changes {
+                    Ok(changes) => self.take(changes),
+                    // The client lists again, or resumes where history still reaches.
+                    Err(crate::cache::Cut) => self.cursor = None,
+                },
+                () = tokio::time::sleep_until(deadline) => self.end(),
+                () = tokio::time::sleep_until(bookmark), if self.bookmarks => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    self.bookmark();
+                }
+            }
+        }
+    }
+
+    /// What needs no waiting; `None` is not the end.
+    pub(crate) fn ready(&mut self) -> Option<Told> {
+        while let Some(entry) = self.initial.pop_front() {
+            if self.selects(&entry) {
+                return Some(Told::Event(EventType::Added, entry, None));
+            }
+        }
+        if let Some(revision) = self.initial_bookmark.take() {
+            return Some(Told::Bookmark { revision, initial: true });
+        }
+        self.pending.pop_front()
+    }
+
+    fn end(&mut self) {
+        if self.bookmarks {
+            self.bookmark();
+        }
+        self.cursor = None;
+    }
+
+    /// Queues a bookmark behind what is still to be told.
+    fn bookmark(&mut self) {
+        // In this order: what is applied by now has reached the cache before.
+        let applied = *self.applied.borrow();
+        match self.cursor.as_mut().map(Cursor::try_next) {
+            Some(Ok(changes)) if changes.is_empty() => self.seen = self.seen.max(applied),
+            Some(Ok(changes)) => self.take(changes),
+            Some(Err(_)) | None => return self.cursor = None,
+        }
+        self.pending.push_back(Told::Bookmark { revision: self.seen, initial: false });
+    }
+
+    fn take(&mut self, changes: Vec<Arc<Change>>) {
+        for change in changes.into_iter().filter(|c| c.entry.key.starts_with(&self.prefix)) {
+            if change.revision <= self.start {
+                continue;
+            }
+            self.seen = change.revision;
+            if let Some(told) = self.told(change) {
+                self.pending.push_back(told);
+            }
+        }
+    }
+
+    fn told(&self, change: Arc<Change>) -> Option<Told> {
+        let was = change.old.as_ref().is_some_and(|old| self.selects(old));
+        let is = change.kind == ChangeKind::Put && self.selects(&change.entry);
+        match (was, is) {
+            (false, false) => None,
+            (false, true) => Some(Told::Event(EventType::Added, change.entry.clone(), Some(change))),
+            (true, true) => Some(Told::Event(EventType::Modified, change.entry.clone(), Some(change))),
+            (true, false) if change.kind == ChangeKind::Delete => {
+                Some(Told::Event(EventType::Deleted, change.entry.clone(), Some(change)))
+            }
+            // It left the selection: gone for this watcher, as it was, under the revision of the change.
+            (true, false) => {
+                let last = change.old.as_ref()?.at(change.revision).shared();
+                Some(Told::Event(EventType::Deleted, last, None))
+            }
+        }
+    }
+
+    fn selects(&self, entry: &Entry) -> bool {
+        self.selection.is_everything() || self.selection.matches(self.row, entry)
+    }
+}

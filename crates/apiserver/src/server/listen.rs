@@ -1,0 +1,188 @@
+//! The listener: TCP, TLS with optional client certificates, HTTP/1.1 and HTTP/2, graceful end.
+
+use super::body::Response;
+use super::{Api, StartError};
+use crate::authn::PeerCertificates;
+use crate::pipeline;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a client may take for the handshake, and for the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests at work get at shutdown.
+const GRACE: Duration = Duration::from_secs(10);
+const MAX_CONNECTIONS: usize = 16_384;
+const MAX_STREAMS: u32 = 250;
+const MAX_HEADERS: usize = 64 << 10;
+
+/// Why serving ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The certificates cannot be used together.
+    #[error("could not set up TLS")]
+    Tls(#[source] rustls::Error),
+    /// Start-up failed.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// A bound socket that serves when told to.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener {
+    /// Where it listens; the port is the real one.
+    pub fn address(&self) -> SocketAddr {
+        self.tcp.local_addr().expect("a bound socket has an address")
+    }
+}
+
+impl Api {
+    /// Binds the configured address.
+    pub async fn bind(&self) -> Result<Listener, ServeError> {
+        let address = self.config().bind;
+        let tls = TlsAcceptor::from(Arc::new(self.tls()?));
+        let tcp = TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })?;
+        Ok(Listener { tcp, tls })
+    }
+
+    /// Listens and answers until `shutdown`; then ends watches, lets the rest finish, and returns.
+    pub async fn serve(&self, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let listener = self.bind().await?;
+        self.serve_on(listener, shutdown).await;
+        Ok(())
+    }
+
+    /// Answers on a bound socket until `shutdown`.
+    pub async fn serve_on(&self, listener: Listener, shutdown: CancellationToken) {
+        let connections = TaskTracker::new();
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        tracing::info!(address = %listener.address(), "serving");
+        loop {
+            let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.tcp.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = connection(self.clone(), listener.tls.clone(), stream, peer);
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, mostly: give running connections a moment to end.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(listener);
+        self.stop();
+        connections.close();
+        if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+            tracing::warn!(open = connections.len(), "connections left open at shutdown");
+        }
+    }
+
+    fn tls(&self) -> Result<ServerConfig, ServeError> {
+        let config = self.config();
+        let chain = certificates("the serving certificate", &config.tls_cert)?;
+        let key = PrivateKeyDer::from_pem_file(&config.tls_key)
+            .map_err(|e| bad("the serving certificate's key", &config.tls_key, &e))?;
+        let mut roots = RootCertStore::empty();
+        let authorities = [Some(&config.client_ca), config.front_proxy_ca.as_ref()];
+        for path in authorities.into_iter().flatten() {
+            roots.add_parsable_certificates(certificates("the authority of client certificates", path)?);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| bad("the authority of client certificates", &config.client_ca, &e))?;
+        let mut tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|b| b.with_client_cert_verifier(verifier).with_single_cert(chain, key))
+            .map_err(ServeError::Tls)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(tls)
+    }
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let pem = std::fs::read(path).map_err(|cause| StartError::ReadFile { what, path: path.into(), cause })?;
+    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| bad(what, path, &e))
+}
+
+fn bad(what: &'static str, path: &Path, why: &dyn std::fmt::Display) -> StartError {
+    StartError::BadFile { what, path: path.into(), why: why.to_string() }
+}
+
+async fn connection(api: Api, tls: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+    let _ = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+    };
+    let chain = stream.get_ref().1.peer_certificates().map(|c| PeerCertificates(Arc::new(c.to_vec())));
+    let stopping = api.stopping().clone();
+    let service = service_fn(move |request| answer(api.clone(), request, peer, chain.clone()));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE * 3).max_buf_size(MAX_HEADERS * 2);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS as u32)
+        .max_pending_accept_reset_streams(20)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, error, "connection ended");
+    }
+}
+
+async fn answer(
+    api: Api,
+    request: http::Request<Incoming>,
+    peer: SocketAddr,
+    chain: Option<PeerCertificates>,
+) -> Result<Response, Infallible> {
+    let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+    request.extensions_mut().insert(peer);
+    if let Some(chain) = chain {
+        request.extensions_mut().insert(chain);
+    }
+    Ok(pipeline::serve(&api, request).await)
+}

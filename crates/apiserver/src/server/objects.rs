@@ -1,0 +1,126 @@
+//! Objects for the server's own parts: reads from the caches, changes as they come, and writes.
+
+use super::Api;
+use crate::cache::{Cache, ChangeKind, Cursor};
+use crate::context::{RequestContext, Target};
+use crate::registry::options::DeleteOptions;
+use crate::registry::{Mode, Scope};
+use kaji_api::{GroupResource, ObjectKey, ResourceDef, Status, Value};
+use std::sync::Arc;
+
+/// A change of an object.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Which object.
+    pub key: ObjectKey,
+    /// Its new state; none: deleted.
+    pub object: Option<Value>,
+}
+
+/// Changes of a resource, in order.
+pub struct Changes {
+    row: &'static ResourceDef,
+    cursor: Cursor,
+}
+
+impl Changes {
+    /// The next ones; none: too far behind, or the store was loaded anew: subscribe again.
+    pub async fn next(&mut self) -> Option<Vec<Changed>> {
+        let changes = self.cursor.next().await.ok()?;
+        let one = |c: &Arc<crate::cache::Change>| {
+            let (namespace, name) = c.entry.names(self.row);
+            let object = (c.kind == ChangeKind::Put).then(|| c.entry.decode());
+            Changed { key: ObjectKey::new(namespace, name), object }
+        };
+        Some(changes.iter().map(one).collect())
+    }
+}
+
+impl Api {
+    /// The row a resource is stored by.
+    pub(crate) fn stored(&self, resource: &GroupResource) -> Option<&'static ResourceDef> {
+        self.cache(resource).map(|cache| cache.row)
+    }
+
+    fn cache(&self, resource: &GroupResource) -> Option<&Arc<Cache>> {
+        let named = |r: &&ResourceDef| r.enabled && r.group == resource.group && r.plural == resource.resource;
+        self.caches().get(kaji_api::resource::all().iter().find(named)?.prefix)
+    }
+
+    /// An object as the cache has it; nothing acknowledged long ago is missing.
+    pub fn get_cached(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value> {
+        let cache = self.cache(resource)?;
+        Some(cache.get(&cache.key(namespace, name))?.decode())
+    }
+
+    /// All objects of a resource in a namespace (empty: in all), as the cache has them.
+    pub fn list_cached(&self, resource: &GroupResource, namespace: &str) -> Vec<Value> {
+        let Some(cache) = self.cache(resource) else { return Vec::new() };
+        let prefix = cache.scope(namespace);
+        cache.snapshot(&prefix, &prefix).entries.iter().map(|e| e.decode()).collect()
+    }
+
+    /// Waits until the caches show everything acknowledged before the call.
+    pub async fn fresh(&self) -> Result<(), Status> {
+        self.caches().fresh().await.map(drop)
+    }
+
+    /// All objects of a resource, and every change from then on.
+    pub fn subscribe(&self, resource: &GroupResource) -> Option<(Vec<Value>, Changes)> {
+        let cache = self.cache(resource)?;
+        let (snapshot, cursor) = cache.snapshot_and_follow(&cache.root);
+        let objects = snapshot.entries.iter().map(|e| e.decode()).collect();
+        Some((objects, Changes { row: cache.row, cursor }))
+    }
+
+    fn scope<'a>(
+        &'a self,
+        cx: &'a RequestContext,
+        resource: &GroupResource,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Result<Scope<'a>, Status> {
+        let row = self.stored(resource);
+        row.and_then(|resource| Scope::new(self, cx, Target { resource, sub: None }, namespace, name))
+            .ok_or_else(|| Status::not_found(resource, name))
+    }
+
+    /// Creates an object (in its storage version), through admission and validation.
+    pub async fn create(&self, cx: &RequestContext, resource: &GroupResource, object: Value) -> Result<Value, Status> {
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        let mut object = object;
+        let scope = self.scope(cx, resource, &namespace, &name)?;
+        scope.stamp(&mut object);
+        Ok(scope.create(object).await?.decode())
+    }
+
+    /// Changes an object by a function of its present state (null: it doesn't exist); repeated on conflict.
+    pub async fn update(
+        &self,
+        cx: &RequestContext,
+        resource: &GroupResource,
+        key: &ObjectKey,
+        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
+    ) -> Result<Value, Status> {
+        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
+        Ok(scope.update(Mode::Main, change).await?.0.decode())
+    }
+
+    /// Changes an object's status likewise.
+    pub async fn update_status(
+        &self,
+        cx: &RequestContext,
+        resource: &GroupResource,
+        key: &ObjectKey,
+        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
+    ) -> Result<Value, Status> {
+        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
+        Ok(scope.update(Mode::Status, change).await?.0.decode())
+    }
+
+    /// Deletes an object, as a request without options would.
+    pub async fn delete(&self, cx: &RequestContext, resource: &GroupResource, key: &ObjectKey) -> Result<(), Status> {
+        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
+        scope.delete(&DeleteOptions::default()).await.map(drop)
+    }
+}

@@ -1,0 +1,73 @@
+//! `scale`: the replicas of a workload as an `autoscaling/v1 Scale`.
+
+use crate::cache::Entry;
+use crate::registry::{Mode, Scope, Transform};
+use kaji_api::field::{Errors, Path};
+use kaji_api::{Status, Value, value};
+use std::sync::Arc;
+
+/// The scale of a workload.
+pub(super) fn of(object: &Value) -> Result<Value, Status> {
+    let mut metadata = Value::object();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        metadata.set(field, object["metadata"][field].clone());
+    }
+    let mut scale = value!({"kind": "Scale", "apiVersion": "autoscaling/v1"});
+    scale.set("metadata", metadata);
+    scale.set("spec", value!({"replicas": (object["spec"]["replicas"].as_i64().unwrap_or(0))}));
+    let replicas = object["status"]["replicas"].as_i64().unwrap_or(0);
+    scale.set("status", value!({"replicas": replicas, "selector": (selector(&object["spec"]["selector"]))}));
+    if let Some(ty) = kaji_api::schema::kind("autoscaling", "v1", "Scale") {
+        ty.normalize(&mut scale);
+    }
+    Ok(scale)
+}
+
+/// Sets the replicas.
+pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Result<Arc<Entry>, Status> {
+    let whole = |old: &Value| {
+        if old.is_null() {
+            return Err(scope.not_found());
+        }
+        let scale = transform(&of(old)?)?;
+        let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        if replicas < 0 {
+            let mut errors = Errors::new();
+            let path = Path::new("spec").child("replicas");
+            errors.invalid(&path, replicas, "must be greater than or equal to 0");
+            return Err(Status::invalid("autoscaling", "Scale", scope.name, &errors));
+        }
+        let mut object = old.clone();
+        object.entry("spec").set("replicas", replicas);
+        object.set_meta("resourceVersion", scale["metadata"]["resourceVersion"].clone());
+        if !scale.uid().is_empty() {
+            object.set_meta("uid", scale["metadata"]["uid"].clone());
+        }
+        Ok(object)
+    };
+    scope.update(Mode::Main, &whole).await.map(|(entry, _)| entry)
+}
+
+/// A selector as text: `app=web,tier in (a,b)`. Replication controllers have a plain map.
+fn selector(selector: &Value) -> String {
+    let structured = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
+    let labels = if structured { &selector["matchLabels"] } else { selector };
+    let mut terms: Vec<(String, String)> =
+        labels.entries().map(|(k, v)| (k.to_owned(), format!("{k}={}", v.str()))).collect();
+    terms.extend(selector["matchExpressions"].items().iter().map(|e| (e["key"].str().to_owned(), expression(e))));
+    terms.sort();
+    terms.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",")
+}
+
+fn expression(expression: &Value) -> String {
+    let key = expression["key"].str();
+    let mut values: Vec<&str> = expression["values"].items().iter().map(Value::str).collect();
+    values.sort_unstable();
+    let values = values.join(",");
+    match expression["operator"].str() {
+        "In" => format!("{key} in ({values})"),
+        "NotIn" => format!("{key} notin ({values})"),
+        "DoesNotExist" => format!("!{key}"),
+        _ => key.to_owned(),
+    }
+}
