@@ -1,16 +1,30 @@
 //! What is special about each resource. The registry does everything uniform and asks the strategy of a
 //! resource at the points below; [`of`] is the one list of them.
 
+pub mod configmap;
 pub mod controllerrevision;
 pub mod cronjob;
 pub mod daemonset;
 pub mod defaults;
 pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event;
 pub mod job;
+pub mod lease;
+pub mod limitrange;
+pub mod namespace;
+pub mod node;
 pub mod pod;
+pub mod poddisruptionbudget;
 pub mod podtemplate;
+pub mod priorityclass;
+pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod resourcequota;
+pub mod secret;
+pub mod serviceaccount;
 pub mod statefulset;
 
 use crate::context::RequestContext;
@@ -184,9 +198,18 @@ impl Strategy for Plain {}
 /// The strategy of a resource.
 pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
     match (resource.group, resource.plural) {
+        ("", "configmaps") => &configmap::ConfigMaps,
+        ("", "endpoints") => &endpoints::Endpoints,
+        ("", "events") | ("events.k8s.io", "events") => &event::Events,
+        ("", "limitranges") => &limitrange::LimitRanges,
+        ("", "namespaces") => &namespace::Namespaces,
+        ("", "nodes") => &node::Nodes,
         ("", "pods") => &pod::Pods,
         ("", "podtemplates") => &podtemplate::PodTemplates,
         ("", "replicationcontrollers") => &replicationcontroller::ReplicationControllers,
+        ("", "resourcequotas") => &resourcequota::ResourceQuotas,
+        ("", "secrets") => &secret::Secrets,
+        ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,
         ("apps", "controllerrevisions") => &controllerrevision::ControllerRevisions,
         ("apps", "daemonsets") => &daemonset::DaemonSets,
         ("apps", "deployments") => &deployment::Deployments,
@@ -194,6 +217,15 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
         ("apps", "statefulsets") => &statefulset::StatefulSets,
         ("batch", "cronjobs") => &cronjob::CronJobs,
         ("batch", "jobs") => &job::Jobs,
+        ("coordination.k8s.io", "leasecandidates") => &lease::LeaseCandidates,
+        ("coordination.k8s.io", "leases") => &lease::Leases,
+        ("discovery.k8s.io", "endpointslices") => &endpointslice::EndpointSlices,
+        ("policy", "poddisruptionbudgets") => &poddisruptionbudget::PodDisruptionBudgets,
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => &rbac::Bindings { namespaced: false },
+        ("rbac.authorization.k8s.io", "clusterroles") => &rbac::Roles { namespaced: false },
+        ("rbac.authorization.k8s.io", "rolebindings") => &rbac::Bindings { namespaced: true },
+        ("rbac.authorization.k8s.io", "roles") => &rbac::Roles { namespaced: true },
+        ("scheduling.k8s.io", "priorityclasses") => &priorityclass::PriorityClasses,
         _ => &Plain,
     }
 }

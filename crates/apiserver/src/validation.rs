@@ -14,6 +14,7 @@ pub(crate) mod ip;
 pub(crate) mod job;
 pub(crate) mod job_status;
 pub(crate) mod labels;
+pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod pod;
 pub(crate) mod pod_status;

@@ -42,6 +42,39 @@ pub(crate) fn address(at: At<'_>, e: &mut Errors, known: &[&str]) {
     }
 }
 
+/// An address in its one canonical spelling.
+pub(crate) fn canonical(at: At<'_>, e: &mut Errors) {
+    if let Some(ip) = sloppy(at.str())
+        && ip.to_string() != at.str()
+    {
+        at.invalid(e, &format!("must be in canonical form (\"{ip}\")"));
+    }
+}
+
+/// Names of `IPAddress` objects: the address in canonical form.
+pub(crate) fn name(s: &str) -> Vec<String> {
+    let v = kaji_api::Value::from(s);
+    let mut e = Errors::new();
+    address(At::root(&v), &mut e, &[]);
+    if e.is_empty() {
+        canonical(At::root(&v), &mut e);
+    }
+    let head = format!("Invalid value: {}: ", kaji_api::field::quoted(s));
+    e.0.into_iter().map(|e| e.message.strip_prefix(&head).unwrap_or(&e.message).to_owned()).collect()
+}
+
+/// A range in its one canonical spelling.
+pub(crate) fn canonical_cidr(at: At<'_>, e: &mut Errors) {
+    let before = e.0.len();
+    cidr(at, e, &[]);
+    if e.0.len() == before
+        && let Ok(net) = at.str().parse::<IpNet>()
+        && net.to_string() != at.str()
+    {
+        at.invalid(e, &format!("must be in canonical form (\"{net}\")"));
+    }
+}
+
 /// A range in a field.
 pub(crate) fn cidr(at: At<'_>, e: &mut Errors, known: &[&str]) {
     let s = at.str().trim();
