@@ -1,6 +1,7 @@
 //! Clients from kubeconfig files.
 
 use crate::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::path::Path;
 
 /// Why there is no client.
@@ -17,8 +18,18 @@ pub enum ConfigError {
     },
 }
 
-/// A client from a kubeconfig's current context, with the given user agent.
-pub async fn from_kubeconfig(path: &Path, user_agent: &str) -> Result<Client, ConfigError> {
-    let _ = (path, user_agent);
-    unimplemented!()
+/// A client from a kubeconfig's current context.
+pub async fn from_kubeconfig(path: &Path) -> Result<Client, ConfigError> {
+    let config =
+        read(path).await.map_err(|cause| ConfigError::Kubeconfig { path: path.display().to_string(), cause })?;
+    Client::try_from(config)
+        .map_err(|e| ConfigError::Kubeconfig { path: path.display().to_string(), cause: Box::new(e) })
+}
+
+async fn read(path: &Path) -> Result<kube::Config, Box<dyn std::error::Error + Send + Sync>> {
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // Watches are quiet for minutes; kube's default would cut them.
+    config.read_timeout = None;
+    Ok(config)
 }
