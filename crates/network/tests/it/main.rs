@@ -1,0 +1,7 @@
+//! The proxy's rules under real packets: hosts and pods are network namespaces, joined by veth pairs.
+//!
+//! Needs root and iproute2; skipped aloud without.
+
+mod bridge;
+mod services;
+mod world;
