@@ -1,1 +1,100 @@
 //! The controllers, one module each: a pure `plan`, and a `reconcile` that carries it out.
+//!
+//! [`CONTROLLERS`] is the one list. Each controller acts as its own service account of `kube-system`, as
+//! upstream's do with `--use-service-account-credentials`; all share one set of informers.
+
+mod context;
+mod node_ipam;
+mod root_ca;
+mod service_account;
+mod write;
+
+pub(crate) use context::Context;
+
+use futures::future::BoxFuture;
+use ipnet::IpNet;
+use kaji_client::{Client, Informers};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What the controllers are told; upstream's flag that sets each field is named.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--cluster-cidr`: pods' addresses; none: nodes get no ranges.
+    pub cluster_cidr: Option<IpNet>,
+    /// `--node-cidr-mask-size`.
+    pub node_cidr_mask: u8,
+    /// `--root-ca-file`, as PEM text: published in every namespace.
+    pub root_ca_pem: String,
+    /// `--cluster-signing-cert-file` and `--cluster-signing-key-file`, as PEM text; none: nothing is signed.
+    pub signing_ca: Option<(String, String)>,
+    /// `--concurrent-*-syncs`: workers per controller.
+    pub workers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { cluster_cidr: None, node_cidr_mask: 24, root_ca_pem: String::new(), signing_ca: None, workers: 5 }
+    }
+}
+
+/// Why the controllers ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A controller is gone.
+    #[error("the {name} controller ended: {cause}")]
+    Ended {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// One controller.
+struct Controller {
+    /// Its service account in `kube-system`.
+    name: &'static str,
+    run: fn(Context) -> BoxFuture<'static, ()>,
+}
+
+macro_rules! controllers {
+    ($($name:literal => $module:ident),* $(,)?) => {
+        &[$(Controller { name: $name, run: |cx| Box::pin($module::run(cx)) }),*]
+    };
+}
+
+/// All controllers.
+const CONTROLLERS: &[Controller] = controllers! {
+    "service-account-controller" => service_account,
+    "root-ca-cert-publisher" => root_ca,
+    "node-controller" => node_ipam,
+};
+
+/// Runs all controllers until shutdown. `client_for` gives a client for a user name.
+pub async fn run(
+    client_for: impl Fn(&str) -> Client,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let informers = Informers::new(client_for("system:kube-controller-manager"));
+    let config = Arc::new(config);
+    let mut running = JoinSet::new();
+    for controller in CONTROLLERS {
+        let client = client_for(&format!("system:serviceaccount:kube-system:{}", controller.name));
+        let cx = Context::new(controller.name, client, informers.clone(), config.clone());
+        let run = (controller.run)(cx);
+        running.spawn(async move {
+            run.await;
+            controller.name
+        });
+    }
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        Some(ended) = running.join_next() => Err(match ended {
+            Ok(name) => Error::Ended { name, cause: "it returned".to_owned() },
+            Err(panic) => Error::Ended { name: "unnamed", cause: panic.to_string() },
+        }),
+    }
+}
