@@ -20,17 +20,18 @@ pub(crate) fn emit(t: &Tables) -> String {
         &mut out,
         "FIELDS",
         "FieldDef",
-        t.fields.iter().map(|f| format!("f({:?},{},{},{},{})", f.name, f.number, f.flags, f.shape, f.note)),
+        t.fields.iter().map(|f| format!("f({:?},{},{},{},{},{})", f.name, f.number, f.flags, f.shape, f.note, f.place)),
     );
     array(&mut out, "FLAT", "FlatDef", t.flat.iter().map(|(name, field)| format!("j({name:?},{field})")));
     array(&mut out, "WIRE", "u32", t.wire.iter().map(ToString::to_string));
+    array(&mut out, "MUSTS", "u16", t.musts.iter().map(ToString::to_string));
     array(
         &mut out,
         "TYPES",
         "TypeDef",
         t.types.iter().map(|y| {
             format!(
-                "t({:?},TypeForm::{},{},[{},{},{},{},{},{}])",
+                "t({:?},TypeForm::{},{},[{},{},{},{},{},{},{}])",
                 y.name,
                 y.form,
                 y.flags,
@@ -39,7 +40,8 @@ pub(crate) fn emit(t: &Tables) -> String {
                 span(y.wire),
                 span(y.defaults),
                 span(y.kinds),
-                span(y.lifecycle)
+                span(y.lifecycle),
+                span(y.musts)
             )
         }),
     );
@@ -80,14 +82,15 @@ const HELPERS: &str = "\
 const fn b(s: &'static str) -> Name { Cow::Borrowed(s) }
 const fn s(start: u32, len: u16) -> Span { Span { start, len } }
 const fn j(name: &'static str, field: u32) -> FlatDef { FlatDef { name: b(name), field } }
-const fn f(name: &'static str, number: u16, flags: u16, shape: u16, note: u16) -> FieldDef {
-    FieldDef { name: b(name), number, flags, shape, note }
+const fn f(name: &'static str, number: u16, flags: u16, shape: u16, note: u16, place: u16) -> FieldDef {
+    FieldDef { name: b(name), number, flags, shape, note, place }
 }
-const fn t(name: &'static str, form: TypeForm, flags: u16, p: [Span; 6]) -> TypeDef {
-    TypeDef { name: b(name), form, flags, fields: p[0], flat: p[1], wire: p[2], defaults: p[3], kinds: p[4], lifecycle: p[5] }
+const fn t(name: &'static str, form: TypeForm, flags: u16, p: [Span; 7]) -> TypeDef {
+    TypeDef { name: b(name), form, flags, fields: p[0], flat: p[1], wire: p[2], defaults: p[3], kinds: p[4],
+        lifecycle: p[5], musts: p[6] }
 }
 pub(super) static SCHEMA: Schema = Schema {
-    types: Cow::Borrowed(TYPES), fields: Cow::Borrowed(FIELDS), flat: Cow::Borrowed(FLAT), wire: Cow::Borrowed(WIRE),
+    types: Cow::Borrowed(TYPES), fields: Cow::Borrowed(FIELDS), flat: Cow::Borrowed(FLAT), wire: Cow::Borrowed(WIRE), musts: Cow::Borrowed(MUSTS),
     shapes: Cow::Borrowed(SHAPES), words: Cow::Borrowed(WORDS), notes: Cow::Borrowed(NOTES),
     defaults: Cow::Borrowed(DEFAULTS),
 };

@@ -13,6 +13,7 @@ pub(crate) struct Tables {
     pub(crate) fields: Vec<FieldRow>,
     pub(crate) flat: Vec<(String, usize)>,
     pub(crate) wire: Vec<usize>,
+    pub(crate) musts: Vec<usize>,
     /// Rust expressions.
     pub(crate) shapes: Vec<String>,
     pub(crate) notes: Vec<Note>,
@@ -35,6 +36,7 @@ pub(crate) struct TypeRow {
     pub(crate) fields: Span,
     pub(crate) flat: Span,
     pub(crate) wire: Span,
+    pub(crate) musts: Span,
     pub(crate) defaults: Span,
     pub(crate) kinds: Span,
     pub(crate) lifecycle: Span,
@@ -46,6 +48,9 @@ pub(crate) struct FieldRow {
     pub(crate) flags: u16,
     pub(crate) shape: usize,
     pub(crate) note: usize,
+    pub(crate) place: usize,
+    /// Written even when absent.
+    pub(crate) must: bool,
 }
 
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -171,12 +176,12 @@ impl Tables {
         let id = self.types.len();
         let start = self.fields.len();
         for f in &ty.fields {
-            let row = self.field(names, &ty.file, f).map_err(|why| format!("{}: {why}", f.name))?;
+            let row = self.field(source, names, &ty.file, f).map_err(|why| format!("{}: {why}", f.name))?;
             self.fields.push(row);
         }
         let fields = Span(start, ty.fields.len());
         let wire = self.wire(ty, start);
-        let flat = self.flat(source, names, ty, start)?;
+        let (flat, musts) = self.flat(source, names, ty, start)?;
         let defaults = self.defaults(ty)?;
         let kinds = self.words(ty.kinds.iter().flatten().cloned().collect());
         self.kinds.extend(ty.kinds.iter().map(|k| (k.clone(), id)));
@@ -208,7 +213,7 @@ impl Tables {
         }
         let lifecycle = self.words(life);
         let name = format!("{}.{}", ty.package, ty.name);
-        self.types.push(TypeRow { name, form, flags, fields, flat, wire, defaults, kinds, lifecycle });
+        self.types.push(TypeRow { name, form, flags, fields, flat, wire, musts, defaults, kinds, lifecycle });
         Ok(())
     }
 
@@ -223,18 +228,22 @@ impl Tables {
 
     /// JSON fields; those of inline types are found in the source, since the type may come later. Their rows are
     /// copied here, so that each type's JSON fields can be told by index alone.
-    fn flat(&mut self, source: &Source, names: &Names, ty: &Type, start: usize) -> Result<Span, String> {
+    fn flat(&mut self, source: &Source, names: &Names, ty: &Type, start: usize) -> Result<(Span, Span), String> {
         let mut rows = vec![];
         for (i, f) in ty.fields.iter().enumerate() {
+            self.fields[start + i].place = rows.len();
             if f.inline {
                 self.spread(source, names, &ty.file, &f.ty, &mut rows)?;
             } else if !f.proto_only {
                 rows.push((f.name.clone(), start + i));
             }
         }
+        let musts = rows.iter().enumerate().filter(|(_, (_, id))| self.fields[*id].must).map(|(i, _)| i);
+        let must_span = Span(self.musts.len(), musts.clone().count());
+        self.musts.extend(musts);
         let span = Span(self.flat.len(), rows.len());
         self.flat.extend(rows);
-        Ok(span)
+        Ok((span, must_span))
     }
 
     fn spread(
@@ -250,7 +259,7 @@ impl Tables {
             if f.inline {
                 self.spread(source, names, &inner.file, &f.ty, rows)?;
             } else if !f.proto_only {
-                let row = self.field(names, &inner.file, f)?;
+                let row = self.field(source, names, &inner.file, f)?;
                 self.fields.push(row);
                 rows.push((f.name.clone(), self.fields.len() - 1));
             }
@@ -270,7 +279,7 @@ impl Tables {
         Ok(Span(start, self.defaults.len() - start))
     }
 
-    fn field(&mut self, names: &Names, file: &str, f: &Field) -> Result<FieldRow, String> {
+    fn field(&mut self, source: &Source, names: &Names, file: &str, f: &Field) -> Result<FieldRow, String> {
         let mut list = None;
         let mut map = "None";
         let mut keys = vec![];
@@ -325,11 +334,28 @@ impl Tables {
         let keys = self.words(keys);
         let list = list.map_or("None".to_owned(), |l| format!("Some(ListType::{l})"));
         let shape = self.shape_of(names, file, &f.ty, &list, map, keys)?;
+        let must = if flags & 8 != 0 {
+            false
+        } else if f.pointer {
+            flags & 4 != 0
+        } else {
+            flags & 4 != 0 || self.is_struct(source, names, file, &f.ty)?
+        };
         let note = self.notes.iter().position(|n| *n == note).unwrap_or_else(|| {
             self.notes.push(note);
             self.notes.len() - 1
         });
-        Ok(FieldRow { name: f.name.clone(), number: f.number, flags, shape, note })
+        Ok(FieldRow { name: f.name.clone(), number: f.number, flags, shape, note, place: 0, must })
+    }
+
+    /// Go's struct types have no empty value, so that `omitempty` never leaves them out.
+    fn is_struct(&self, source: &Source, names: &Names, file: &str, ty: &str) -> Result<bool, String> {
+        Ok(match scalar(ty) {
+            Some("String" | "Bool" | "Int32" | "Int64" | "Double" | "Bytes" | "Any") => false,
+            Some(_) => true,
+            None if ty.starts_with(['[', '{']) => false,
+            None => !source.types[names.find(file, ty)?].words.iter().any(|w| w == "wrapped"),
+        })
     }
 
     fn shape_of(

@@ -4,6 +4,8 @@
 //! `schema/*.kaji`) and those of custom resources are built at run time; both are read
 //! through [`TypeRef`], [`FieldRef`] and [`Shape`].
 
+pub(crate) mod canonical;
+mod defaults;
 mod tables;
 mod view;
 
@@ -11,7 +13,6 @@ pub use tables::{ListType, Literal, MapType, Scalar, Schema};
 pub use view::{Alternative, Default, FieldRef, Lifecycle, ListRef, MapRef, PatchStrategy, Shape, TypeRef};
 
 use crate::resource::{GroupDef, ResourceDef};
-use crate::value::Value;
 
 /// Statics compiled from `schema/*.kaji`.
 mod built_in {
@@ -69,16 +70,5 @@ pub fn all() -> impl Iterator<Item = TypeRef<'static>> {
     built_in::BY_NAME.iter().map(|id| TypeRef { schema: built_in(), id: *id })
 }
 
-impl TypeRef<'_> {
-    /// Restores canonical form after free-hand edits: schema order of fields, map keys sorted, required
-    /// zero values written, empty optional ones dropped, times and quantities in canonical text: what
-    /// upstream's encoder would write. Decoding does this already.
-    pub fn normalize(self, _value: &mut Value) {
-        unimplemented!()
-    }
-
-    /// Fills in the constant defaults of the schema (conditional ones belong to strategies).
-    pub fn default(self, _value: &mut Value) {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ pub struct Schema {
     pub(crate) flat: Cow<'static, [FlatDef]>,
     /// Declared fields (as indices) by ascending protobuf number, those of one type side by side.
     pub(crate) wire: Cow<'static, [u32]>,
+    /// Positions (in the type's JSON fields) of what is written even when absent.
+    pub(crate) musts: Cow<'static, [u16]>,
     pub(crate) shapes: Cow<'static, [ShapeDef]>,
     /// The words that [`Words`] ranges point at.
     pub(crate) words: Cow<'static, [Name]>,
@@ -66,6 +68,7 @@ pub(crate) struct TypeDef {
     pub(crate) fields: Span,
     pub(crate) flat: Span,
     pub(crate) wire: Span,
+    pub(crate) musts: Span,
     /// Of `Schema::defaults`: own ones, by path.
     pub(crate) defaults: Span,
     /// Triples group, version, kind in `Schema::words`.
@@ -100,6 +103,8 @@ pub(crate) struct FieldDef {
     pub(crate) shape: u16,
     /// Of `Schema::notes`; 0 is the empty note.
     pub(crate) note: u16,
+    /// Position among the JSON fields of the type that declares it; of the first one, for an inline struct.
+    pub(crate) place: u16,
 }
 
 pub(crate) mod field_flag {

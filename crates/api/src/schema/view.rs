@@ -3,6 +3,7 @@
 use super::tables::{FieldDef, ListType, Literal, MapType, NoteDef, Scalar, Schema, ShapeDef, Span, TypeDef, TypeForm};
 use super::tables::{field_flag, type_flag};
 use crate::resource::GroupVersionKind;
+use crate::value::Key;
 
 /// A type in a schema: what codecs, patches and defaults work from.
 #[derive(Clone, Copy)]
@@ -127,6 +128,48 @@ impl<'a> TypeRef<'a> {
         Some(FieldRef { schema: self.schema, id: flat.field })
     }
 
+    /// The JSON field of that name and its position, looked for from `first` on and round again: objects mostly
+    /// come in the schema's order.
+    pub(crate) fn find(self, name: &str, first: usize) -> Option<(usize, FieldRef<'a>)> {
+        let flat = &self.schema.flat[self.def().flat.range()];
+        let (before, after) = flat.split_at(first.min(flat.len()));
+        let place = match after.iter().position(|f| f.name == name) {
+            Some(at) => at + before.len(),
+            None => before.iter().position(|f| f.name == name)?,
+        };
+        Some((place, FieldRef { schema: self.schema, id: flat[place].field }))
+    }
+
+    /// The JSON field at a position.
+    pub(crate) fn at(self, place: usize) -> FieldRef<'a> {
+        FieldRef { schema: self.schema, id: self.schema.flat[self.def().flat.range()][place].field }
+    }
+
+    /// The name of the JSON field at a position, as object key.
+    pub(crate) fn key(self, place: usize) -> Key {
+        self.schema.flat[self.def().flat.range()][place].name.clone()
+    }
+
+    /// Positions of what is written even when absent.
+    pub(crate) fn musts(self) -> &'a [u16] {
+        &self.schema.musts[self.def().musts.range()]
+    }
+
+    /// Declared fields by ascending protobuf number.
+    pub(crate) fn wire(self) -> impl ExactSizeIterator<Item = FieldRef<'a>> {
+        self.schema.wire[self.def().wire.range()].iter().map(move |id| FieldRef { schema: self.schema, id: *id })
+    }
+
+    /// Part of a custom resource: entries stay as given, sorted by name.
+    pub(crate) fn is_custom(self) -> bool {
+        matches!(self.def().form, TypeForm::Custom | TypeForm::CustomOpen)
+    }
+
+    /// Unknown entries stay.
+    pub(crate) fn keeps_unknown(self) -> bool {
+        self.def().form == TypeForm::CustomOpen
+    }
+
     /// Fields as declared: inline structs as one field each, and those without a JSON name.
     pub fn declared(self) -> impl ExactSizeIterator<Item = FieldRef<'a>> {
         let schema = self.schema;
@@ -211,6 +254,13 @@ impl PartialEq for TypeRef<'_> {
 impl std::fmt::Debug for TypeRef<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl Scalar {
+    /// Holds JSON of any form.
+    pub(crate) fn is_raw(self) -> bool {
+        matches!(self, Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json | Scalar::Any)
     }
 }
 

@@ -1,0 +1,176 @@
+//! Values without a known type (parsed, patched, edited by hand) to canonical form.
+
+use super::fault::{Faults, Step};
+use super::scalar::{self, Token};
+use super::{DecodeError, MAX_DEPTH, Strict, number};
+use crate::schema::canonical::{self, Frame};
+use crate::schema::{Alternative, Scalar, Shape, TypeRef};
+use crate::value::{Object, Value};
+
+pub(crate) fn coerce(ty: TypeRef<'_>, value: Value) -> Result<(Value, Strict), DecodeError> {
+    let mut coercion = Coercion { keep: ty.is_custom(), ..Coercion::default() };
+    let shape = Shape::Struct(ty);
+    let value = coercion.value(shape, value);
+    if coercion.too_deep {
+        return Err(DecodeError("exceeded max depth".into()));
+    }
+    let strict = coercion.faults.done()?;
+    let value = if value.is_null() { canonical::zero(shape) } else { value };
+    Ok((value, strict))
+}
+
+/// One walk over a value.
+#[derive(Default)]
+pub(crate) struct Coercion<'a> {
+    faults: Faults,
+    path: Vec<Step<'a>>,
+    frame: Frame,
+    depth: usize,
+    too_deep: bool,
+    /// Values that do not fit stay as they are.
+    keep: bool,
+}
+
+impl<'a> Coercion<'a> {
+    /// A walk that leaves alone what does not fit.
+    pub(crate) fn lenient() -> Self {
+        Coercion { keep: true, ..Coercion::default() }
+    }
+
+    pub(crate) fn value(&mut self, shape: Shape<'a>, value: Value) -> Value {
+        if self.depth >= MAX_DEPTH {
+            self.too_deep = true;
+            return Value::Null;
+        }
+        self.depth += 1;
+        let value = self.fit(shape, value);
+        self.depth -= 1;
+        value
+    }
+
+    fn fit(&mut self, shape: Shape<'a>, value: Value) -> Value {
+        match (shape, value) {
+            (_, Value::Null) => Value::Null,
+            (Shape::Scalar(s), value) if s.is_raw() => value,
+            (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) if ty.is_custom() => self.custom(ty, o),
+            (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) => self.object(ty, o),
+            (Shape::Map(map), Value::Object(o)) => self.map(map.item(), o),
+            (Shape::List(list), Value::Array(items)) => self.list(list.item(), items),
+            (Shape::Either(ty, Alternative::List), Value::Array(items)) => self.list(Shape::Struct(ty), items),
+            (Shape::Either(_, Alternative::Strings), Value::Array(items)) => {
+                self.list(Shape::Scalar(Scalar::String), items)
+            }
+            (shape, value @ (Value::Object(_) | Value::Array(_))) => {
+                let what = if matches!(value, Value::Object(_)) { "object" } else { "array" };
+                self.faults.save(scalar::container(what, shape), &self.path, shape);
+                if self.keep { value } else { Value::Null }
+            }
+            (Shape::Scalar(Scalar::String | Scalar::IntOrString), value @ Value::String(_))
+            | (Shape::Scalar(Scalar::Bool), value @ Value::Bool(_))
+            | (Shape::Scalar(Scalar::Int64), value @ Value::Int(_))
+            | (Shape::Scalar(Scalar::Double), value @ Value::Float(_)) => value,
+            (shape, value) => self.scalar(shape, value),
+        }
+    }
+
+    fn scalar(&mut self, shape: Shape<'a>, value: Value) -> Value {
+        let mut digits = Vec::new();
+        let token = match &value {
+            Value::String(s) => Token::String(s.as_ref().into()),
+            Value::Bool(b) => Token::Bool(*b),
+            Value::Int(n) => {
+                number::write_int(*n, &mut digits);
+                Token::Number(std::str::from_utf8(&digits).expect("digits are ASCII"))
+            }
+            Value::Float(f) => {
+                number::write_float(*f, &mut digits);
+                Token::Number(std::str::from_utf8(&digits).expect("digits are ASCII"))
+            }
+            Value::Null | Value::Array(_) | Value::Object(_) => unreachable!("told apart by the caller"),
+        };
+        scalar::read(token, shape).unwrap_or_else(|fault| {
+            self.faults.save(fault, &self.path, shape);
+            if self.keep { value } else { Value::Null }
+        })
+    }
+
+    fn object(&mut self, ty: TypeRef<'a>, object: Object) -> Value {
+        let start = self.frame.open();
+        let mut next = 0;
+        for (key, value) in object.0 {
+            let Some((place, field)) = ty.find(&key, next) else {
+                self.faults.unknown(&self.path, &key);
+                continue;
+            };
+            next = place + 1;
+            self.path.push(Step::Field(ty, field.name()));
+            let value = self.value(field.shape(), value);
+            self.path.pop();
+            self.frame.put(start, place, canonical::kept(field, value));
+        }
+        Value::Object(self.frame.close(ty, start))
+    }
+
+    fn custom(&mut self, ty: TypeRef<'a>, object: Object) -> Value {
+        let mut entries = Vec::with_capacity(object.0.len());
+        let keep = std::mem::replace(&mut self.keep, true);
+        for (key, value) in object.0 {
+            match ty.find(&key, 0) {
+                Some((place, field)) => {
+                    self.path.push(Step::Field(ty, field.name()));
+                    let value = self.custom_value(field.shape(), value, keep);
+                    self.path.pop();
+                    entries.push((ty.key(place), value));
+                }
+                None if ty.keeps_unknown() => entries.push((key, value)),
+                None => self.faults.unknown(&self.path, &key),
+            }
+        }
+        self.keep = keep;
+        canonical::sort(&mut entries, |_| {});
+        Value::Object(Object(entries))
+    }
+
+    /// Scalars of custom resources stay as given; metadata is of a built-in type and is held to it.
+    fn custom_value(&mut self, shape: Shape<'a>, value: Value, keep: bool) -> Value {
+        match shape {
+            Shape::Scalar(_) => value,
+            Shape::Struct(ty) if !ty.is_custom() => {
+                let outer = std::mem::replace(&mut self.keep, keep);
+                let value = self.value(shape, value);
+                self.keep = outer;
+                value
+            }
+            _ => self.value(shape, value),
+        }
+    }
+
+    fn map(&mut self, item: Shape<'a>, mut object: Object) -> Value {
+        for (key, value) in &mut object.0 {
+            let deep = !matches!(item, Shape::Scalar(_));
+            if deep {
+                self.path.push(Step::Key(key.as_ref().into()));
+            }
+            *value = self.item(item, std::mem::take(value));
+            if deep {
+                self.path.pop();
+            }
+        }
+        canonical::sort(&mut object.0, |_| {});
+        Value::Object(object)
+    }
+
+    fn list(&mut self, item: Shape<'a>, mut items: Vec<Value>) -> Value {
+        for (i, value) in items.iter_mut().enumerate() {
+            self.path.push(Step::Index(i));
+            *value = self.item(item, std::mem::take(value));
+            self.path.pop();
+        }
+        Value::Array(items)
+    }
+
+    fn item(&mut self, shape: Shape<'a>, value: Value) -> Value {
+        let value = self.value(shape, value);
+        if value.is_null() { canonical::zero(shape) } else { value }
+    }
+}
