@@ -89,7 +89,11 @@ fn each(release: &str, check: impl Fn(&str, TypeRef<'static>, &BTreeMap<String, 
     for (name, files) in &golden {
         match type_of(name) {
             Some(ty) => check(name, ty, files),
-            None => panic!("no type for {name}"),
+            None => {
+                assert_ne!(release, "1.36", "no type for {name}");
+                eprintln!("{name} of {release} is gone");
+                continue;
+            }
         }
         seen += 1;
     }
