@@ -35,7 +35,7 @@ fn hammer() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Arc::new(Embedded::open(Path::new(&dir), options()).unwrap());
-        let first = newest(&*store).await;
+        let first = newest(&store).await;
         let writers = (0..WRITERS).map(|w| {
             let store = store.clone();
             let mut n = first.get(&w).copied().unwrap_or(0);
