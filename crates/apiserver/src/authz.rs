@@ -1,5 +1,14 @@
 //! Authorization: may they?
 
+mod escalation;
+mod graph;
+mod node;
+pub(crate) mod objects;
+pub(crate) mod rbac;
+pub(crate) mod rule;
+
+pub(crate) use escalation::check_grant;
+
 use crate::context::UserInfo;
 use crate::server::Api;
 use futures::future::BoxFuture;
@@ -48,6 +57,12 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync {
     /// Decides.
     fn authorize<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Decision>;
+
+    /// Itself, where it is RBAC: who may grant what, and what a user may do, is asked there.
+    #[expect(private_interfaces, reason = "for the server's own parts")]
+    fn as_rbac(&self) -> Option<&rbac::Rbac> {
+        None
+    }
 }
 
 /// The authorizers of a server, asked in order; members of `system:masters` pass before these are asked.

@@ -1,5 +1,7 @@
 //! What a fresh server makes by itself: system namespaces, default roles and bindings, priority classes, the `kubernetes` service.
 
+pub(crate) mod policy;
+
 use crate::server::Api;
 use kaji_api::Status;
 

@@ -1,0 +1,167 @@
+//! What authentication and authorization read of the stored objects: single ones, and what has changed since
+//! they last looked. Nothing here waits.
+
+use kaji_api::Value;
+use std::sync::Arc;
+
+/// The stored objects, by key prefix (`pods`, `minions`, `clusterroles`).
+pub(crate) trait Objects: Send + Sync + 'static {
+    /// One object; an empty namespace for cluster scope.
+    fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Object>;
+    /// All objects of a resource, and their changes from then on.
+    fn follow(&self, prefix: &'static str) -> Box<dyn Feed>;
+}
+
+/// A reader's place in the changes of one resource.
+pub(crate) trait Feed: Send + Sync {
+    /// Whether there is news. Cheap: asked on every request.
+    fn has_news(&self) -> bool;
+    /// What is new.
+    fn news(&mut self) -> News;
+}
+
+/// What a [`Feed`] brings.
+pub(crate) enum News {
+    /// Everything, to begin with or because too much was missed.
+    All(Vec<Change>),
+    /// In order.
+    Changes(Vec<Change>),
+}
+
+/// One object's new state.
+pub(crate) struct Change {
+    /// Namespace, or empty.
+    pub(crate) namespace: String,
+    /// Name.
+    pub(crate) name: String,
+    /// None: deleted.
+    pub(crate) object: Option<Object>,
+}
+
+/// An object that is decoded when needed.
+#[derive(Clone)]
+pub(crate) enum Object {
+    /// As the cache keeps it.
+    Stored(Arc<crate::cache::Entry>),
+    /// As tests make it.
+    #[cfg(test)]
+    Plain(Value),
+}
+
+impl Object {
+    /// The object, decoded.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Object::Stored(entry) => entry.decode(),
+            #[cfg(test)]
+            Object::Plain(value) => value.clone(),
+        }
+    }
+
+    /// The uid and, if deletion has begun, its time.
+    pub(crate) fn identity(&self) -> (String, Option<String>) {
+        let quick = match self {
+            Object::Stored(entry) => living_uid(&entry.json),
+            #[cfg(test)]
+            Object::Plain(_) => None,
+        };
+        match quick {
+            Some(uid) => (uid, None),
+            None => {
+                let value = self.value();
+                let deleted = value["metadata"]["deletionTimestamp"].as_str().map(str::to_owned);
+                (value.uid().to_owned(), deleted)
+            }
+        }
+    }
+}
+
+/// The uid of an object that nowhere mentions a deletion, without decoding it. In canonical form the first field
+/// of that name is `metadata.uid`: what stands before it are names.
+fn living_uid(json: &[u8]) -> Option<String> {
+    if find(json, br#","deletionTimestamp":""#).is_some() {
+        return None;
+    }
+    let start = find(json, br#","uid":""#)? + br#","uid":""#.len();
+    let length = json[start..].iter().position(|b| *b == b'"')?;
+    String::from_utf8(json[start..start + length].to_vec()).ok()
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! Objects in memory, for tests of those who read them.
+
+    use super::*;
+    use parking_lot::RwLock;
+    use std::collections::BTreeMap;
+
+    type Key = (String, String, String);
+
+    #[derive(Default)]
+    struct State {
+        objects: BTreeMap<Key, Value>,
+        log: Vec<Key>,
+    }
+
+    /// A set of objects that can be changed.
+    #[derive(Clone, Default)]
+    pub(crate) struct FakeObjects(Arc<RwLock<State>>);
+
+    impl FakeObjects {
+        /// Adds or replaces.
+        pub(crate) fn put(&self, prefix: &str, object: Value) {
+            let key = (prefix.to_owned(), object.namespace().to_owned(), object.name().to_owned());
+            let mut state = self.0.write();
+            state.log.push(key.clone());
+            state.objects.insert(key, object);
+        }
+
+        /// Removes.
+        pub(crate) fn delete(&self, prefix: &str, namespace: &str, name: &str) {
+            let key = (prefix.to_owned(), namespace.to_owned(), name.to_owned());
+            let mut state = self.0.write();
+            state.objects.remove(&key);
+            state.log.push(key);
+        }
+    }
+
+    impl Objects for FakeObjects {
+        fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Object> {
+            let key = (prefix.to_owned(), namespace.to_owned(), name.to_owned());
+            self.0.read().objects.get(&key).cloned().map(Object::Plain)
+        }
+
+        fn follow(&self, prefix: &'static str) -> Box<dyn Feed> {
+            Box::new(FakeFeed { state: self.0.clone(), prefix, at: None })
+        }
+    }
+
+    struct FakeFeed {
+        state: Arc<RwLock<State>>,
+        prefix: &'static str,
+        at: Option<usize>,
+    }
+
+    impl Feed for FakeFeed {
+        fn has_news(&self) -> bool {
+            self.at != Some(self.state.read().log.len())
+        }
+
+        fn news(&mut self) -> News {
+            let state = self.state.read();
+            let change = |(prefix, namespace, name): &Key| {
+                let object = state.objects.get(&(prefix.clone(), namespace.clone(), name.clone()));
+                let object = object.cloned().map(Object::Plain);
+                (prefix == self.prefix).then(|| Change { namespace: namespace.clone(), name: name.clone(), object })
+            };
+            match self.at.replace(state.log.len()) {
+                None => News::All(state.objects.keys().filter_map(change).collect()),
+                Some(at) => News::Changes(state.log[at..].iter().filter_map(change).collect()),
+            }
+        }
+    }
+}
