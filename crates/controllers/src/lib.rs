@@ -5,6 +5,8 @@
 
 mod context;
 mod node_ipam;
+mod pods;
+mod replica_set;
 mod root_ca;
 mod service_account;
 mod write;
@@ -70,6 +72,7 @@ const CONTROLLERS: &[Controller] = controllers! {
     "service-account-controller" => service_account,
     "root-ca-cert-publisher" => root_ca,
     "node-controller" => node_ipam,
+    "replicaset-controller" => replica_set,
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.
