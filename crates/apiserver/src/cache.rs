@@ -158,5 +158,3 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -23,3 +23,6 @@ pub mod virtual_resource;
 pub use config::Config;
 pub use context::{RequestContext, RequestInfo, UserInfo};
 pub use server::Api;
+
+#[cfg(test)]
+mod tests;

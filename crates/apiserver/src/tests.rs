@@ -1,0 +1,14 @@
+//! The whole server in one process on a temporary directory, asked as clients ask it.
+
+mod harness;
+mod limits;
+mod negotiation;
+mod objects;
+mod pods;
+mod selection;
+mod stubs;
+mod tls;
+mod watching;
+mod writing;
+
+pub(crate) use harness::{Answer, Server};
