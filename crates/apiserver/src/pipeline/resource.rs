@@ -44,11 +44,13 @@ fn check_verb(target: Target, verb: &str) -> Result<(), Status> {
     let verbs = target.sub.map_or(target.resource.verbs, |sub| sub.verbs);
     match verbs.contains(&verb) {
         true => Ok(()),
-        false => {
-            let text = "the server does not allow this method on the requested resource";
-            Err(Status::new(405, "MethodNotAllowed", text))
-        }
+        false => Err(method_not_allowed()),
     }
+}
+
+/// 405 for a verb that the path doesn't take.
+pub(super) fn method_not_allowed() -> Status {
+    Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 }
 
 impl Asked<'_> {

@@ -8,7 +8,7 @@ use crate::server::Api;
 use crate::server::body::{Request, RequestBody, Response};
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
 use http::request::Parts;
-use kaji_api::{Status, Value, value};
+use kaji_api::{ResourceDef, Status, Value, value};
 use std::sync::Arc;
 
 const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -75,12 +75,27 @@ async fn of_resource(asked: Asked<'_>, body: RequestBody) -> Result<Response, St
             None => return Ok(not_found()),
         },
     };
-    let scoped = row.namespaced != info.namespace.is_empty() || row.plural == "namespaces";
-    let across = row.namespaced && info.name.is_empty() && matches!(info.verb.as_str(), "list" | "watch");
-    if !scoped && !across && !(row.namespaced && matches!(info.verb.as_str(), "list" | "watch")) {
-        return Ok(not_found());
+    if !fits(row, &info) {
+        return Err(resource::method_not_allowed());
     }
     resource::serve(asked, Target { resource: row, sub }, body).await
+}
+
+/// Whether the verb goes with the shape of the path: one object or all, in a namespace or across.
+fn fits(row: &ResourceDef, info: &RequestInfo) -> bool {
+    let named = !info.name.is_empty();
+    let collection = matches!(info.verb.as_str(), "list" | "watch");
+    let placed = if row.namespaced {
+        !info.namespace.is_empty() || collection
+    } else {
+        info.namespace.is_empty() || row.plural == "namespaces"
+    };
+    let counted = match info.verb.as_str() {
+        "create" => named != info.subresource.is_empty(),
+        "deletecollection" => !named,
+        _ => named || collection,
+    };
+    placed && counted
 }
 
 /// What upstream says of paths it doesn't know.

@@ -41,15 +41,15 @@ async fn objects_come_as_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_are_read_in_three_media() {
     let s = Server::with_namespace("ns").await;
-    let yaml = b"kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: y\ndata:\n  k: v\n";
+    let yaml = b"kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: from-yaml\ndata:\n  k: v\n";
     s.request("POST", MAPS, &[("content-type", "application/yaml")], yaml).await.ok();
-    let proto = s.accepting(&format!("{MAPS}/y"), "application/vnd.kubernetes.protobuf").await;
-    s.delete(&format!("{MAPS}/y")).await.ok();
+    let proto = s.accepting(&format!("{MAPS}/from-yaml"), "application/vnd.kubernetes.protobuf").await;
+    s.delete(&format!("{MAPS}/from-yaml")).await.ok();
     // What was read cannot be created as it is; as an update of nothing it is refused after having been read.
     let put = s
-        .request("PUT", &format!("{MAPS}/y"), &[("content-type", "application/vnd.kubernetes.protobuf")], &proto.body)
+        .request("PUT", &format!("{MAPS}/from-yaml"), &[("content-type", "application/vnd.kubernetes.protobuf")], &proto.body)
         .await;
-    assert_eq!(put.message(404), "configmaps \"y\" not found");
+    assert_eq!(put.message(404), "configmaps \"from-yaml\" not found");
     let odd = s.request("POST", MAPS, &[("content-type", "text/plain")], b"x").await.message(415);
     assert_eq!(
         odd,
