@@ -99,6 +99,13 @@ impl Cache {
         Snapshot { entries: state.below(prefix, from), revision: applied.max(state.revision) }
     }
 
+    /// One object, if it is there, and the revision that shows.
+    pub(crate) fn snapshot_one(&self, key: &str) -> Snapshot {
+        let applied = *self.applied.borrow();
+        let state = self.state.read();
+        Snapshot { entries: state.entries.get(key).cloned().into_iter().collect(), revision: applied.max(state.revision) }
+    }
+
     /// All objects below a prefix, and what happens from then on.
     pub(crate) fn snapshot_and_follow(self: &Arc<Self>, prefix: &str) -> (Snapshot, Cursor) {
         let applied = *self.applied.borrow();

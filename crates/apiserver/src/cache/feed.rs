@@ -137,20 +137,27 @@ impl Caches {
         });
     }
 
+    /// Transaction by transaction, since a later one may change what an earlier one did.
     fn apply(&self, events: Vec<Event>) {
-        let Some(last) = events.last().map(|e| e.revision) else { return };
-        let mut batches: Vec<(&Arc<Cache>, Vec<Change>)> = Vec::new();
-        for event in events {
-            let Some((cache, change)) = self.change(event) else { continue };
-            match batches.iter_mut().find(|(c, _)| Arc::ptr_eq(c, cache)) {
-                Some((_, changes)) => changes.push(change),
-                None => batches.push((cache, vec![change])),
+        let mut events = events.into_iter().peekable();
+        while let Some(first) = events.next() {
+            let revision = first.revision;
+            let mut batches: Vec<(&Arc<Cache>, Vec<Change>)> = Vec::new();
+            self.sort_in(first, &mut batches);
+            while let Some(event) = events.next_if(|e| e.revision == revision) {
+                self.sort_in(event, &mut batches);
             }
+            batches.into_iter().for_each(|(cache, changes)| cache.apply(changes));
+            self.progress(revision);
         }
-        for (cache, changes) in batches {
-            cache.apply(changes);
+    }
+
+    fn sort_in<'a>(&'a self, event: Event, batches: &mut Vec<(&'a Arc<Cache>, Vec<Change>)>) {
+        let Some((cache, change)) = self.change(event) else { return };
+        match batches.iter_mut().find(|(c, _)| Arc::ptr_eq(c, cache)) {
+            Some((_, changes)) => changes.push(change),
+            None => batches.push((cache, vec![change])),
         }
-        self.progress(last);
     }
 
     fn change(&self, event: Event) -> Option<(&Arc<Cache>, Change)> {

@@ -1,6 +1,6 @@
 //! The body of a watch: events framed as JSON lines or length-delimited protobuf.
 
-use super::negotiate::{Media, Shape};
+use super::negotiate::{Format, Media, Shape};
 use super::output::{Presenter, encode};
 use super::protobuf;
 use crate::cache::{Change, Entry};
@@ -8,7 +8,7 @@ use crate::registry::watch::{EventType, Told, Watcher};
 use crate::server::body::{Body, Response};
 use bytes::{Bytes, BytesMut};
 use futures::stream;
-use kaji_api::{Status, Value, value};
+use kaji_api::{Value, value};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio_util::sync::CancellationToken;
 
@@ -48,66 +48,69 @@ impl State {
             told = self.watcher.next() => told?,
             () = stop.cancelled() => return None,
         };
-        let first = self.frame(told);
-        let Some(second) = (!self.over).then(|| self.watcher.ready()).flatten() else { return Some(first) };
-        let mut burst = BytesMut::from(&first[..]);
-        let mut next = Some(second);
+        let mut burst = BytesMut::new();
+        let mut next = Some(told);
         while let Some(told) = next {
-            burst.extend_from_slice(&self.frame(told));
+            self.write(told, &mut burst);
             next = (!self.over && burst.len() < BURST).then(|| self.watcher.ready()).flatten();
         }
         Some(burst.freeze())
     }
 
-    fn frame(&mut self, told: Told) -> Bytes {
+    fn write(&mut self, told: Told, out: &mut BytesMut) {
         match told {
-            Told::Event(kind, entry, change) => self.event(kind, &entry, change.as_deref()),
+            Told::Event(kind, entry, change) => self.event(kind, &entry, change.as_deref(), out),
             Told::Bookmark { revision, initial } => {
                 let object = self.bookmark(revision, initial);
-                self.wrap("BOOKMARK", &encode(&object, self.presenter.format))
+                self.wrap("BOOKMARK", &encode(&object, self.presenter.format), out);
             }
             Told::Error(status) => {
                 self.over = true;
-                self.error(&status)
+                let format = Format { shape: Shape::Whole, ..self.presenter.format };
+                self.wrap("ERROR", &encode(&status.to_value(), format), out);
             }
         }
     }
 
-    fn event(&mut self, kind: EventType, entry: &Entry, change: Option<&Change>) -> Bytes {
+    fn event(&mut self, kind: EventType, entry: &Entry, change: Option<&Change>, out: &mut BytesMut) {
+        let word = kind.word();
         if matches!(self.presenter.format.shape, Shape::Table(_)) {
             self.presenter.table.no_headers = std::mem::replace(&mut self.headed, true);
-            return self.wrap(kind.word(), &self.presenter.encode(entry));
+            return self.wrap(word, &self.presenter.encode(entry), out);
         }
-        let Some(change) = change else { return self.wrap(kind.word(), &self.presenter.encode(entry)) };
-        let key = self.representation(kind);
-        if let Some((_, frame)) = change.frames.lock().iter().find(|(k, _)| *k == key) {
-            return frame.clone();
-        }
-        // Encoded outside the lock: two watchers may do it at once, which is only a little waste.
-        let frame = self.wrap(kind.word(), &self.presenter.encode(entry));
-        change.frames.lock().push((key, frame.clone()));
-        frame
+        // What goes out as it is stored needs no keeping: the bytes exist, and copying them is all there is to do.
+        let Some(change) = change.filter(|_| !self.presenter.passes_bytes()) else {
+            return self.wrap(word, &self.presenter.encode(entry), out);
+        };
+        let key = self.representation();
+        let kept = change.frames.lock().iter().find(|(k, _)| *k == key).map(|(_, object)| object.clone());
+        let object = kept.unwrap_or_else(|| {
+            // Encoded outside the lock: two watchers may do it at once, which is only a little waste.
+            let object = self.presenter.encode(entry);
+            change.frames.lock().push((key, object.clone()));
+            object
+        });
+        self.wrap(word, &object, out);
     }
 
     /// What distinguishes encodings of one change.
-    fn representation(&self, kind: EventType) -> u64 {
+    fn representation(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let p = &self.presenter;
-        (kind.word(), p.row.group, p.row.version, p.format.media, p.format.shape).hash(&mut hasher);
+        (p.row.group, p.row.version, p.format.media, p.format.shape).hash(&mut hasher);
         hasher.finish()
     }
 
-    fn wrap(&self, word: &str, object: &[u8]) -> Bytes {
+    fn wrap(&self, word: &str, object: &[u8], out: &mut BytesMut) {
         if self.presenter.format.media == Media::Protobuf {
-            return protobuf::watch_event(word, object).into();
+            return out.extend_from_slice(&protobuf::watch_event(word, object));
         }
-        let mut out = Vec::with_capacity(object.len() + 32);
+        out.reserve(object.len() + word.len() + 24);
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(word.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
         out.extend_from_slice(object);
         out.extend_from_slice(b"}\n");
-        out.into()
     }
 
     fn bookmark(&self, revision: u64, initial: bool) -> Value {
@@ -129,11 +132,6 @@ impl State {
             _ => {}
         }
         object
-    }
-
-    fn error(&self, status: &Status) -> Bytes {
-        let format = super::negotiate::Format { shape: Shape::Whole, ..self.presenter.format };
-        self.wrap("ERROR", &encode(&status.to_value(), format))
     }
 }
 

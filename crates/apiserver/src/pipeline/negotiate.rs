@@ -85,12 +85,13 @@ pub(crate) enum Offer {
 
 /// Settles the form of the answer, or 406.
 pub(crate) fn format(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Format, Status> {
-    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+    let accept = accept.join(",");
     let pretty = offer != Offer::Stream && wants_pretty(headers, query);
     if accept.is_empty() {
         return Ok(Format { pretty, ..Format::JSON });
     }
-    let clause = clauses(accept).into_iter().find_map(|c| c.accepted(offer));
+    let clause = clauses(&accept).into_iter().find_map(|c| c.accepted(offer));
     clause.map(|(media, shape)| Format { media, shape, pretty }).ok_or_else(|| {
         let names = if offer == Offer::Stream { STREAM_NAMES } else { NAMES };
         Status::not_acceptable(format!("only the following media types are accepted: {names}"))

@@ -5,6 +5,8 @@ use super::options::DeleteOptions;
 use super::{Phase, Scope, Selection, Written, options::ListOptions};
 use crate::admission::Operation;
 use crate::cache::{Entry, now_rfc3339, to_stored};
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
 use kaji_api::{Status, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const ATTEMPTS: usize = 100;
+/// Deletions of a collection under way at once; the store commits them together.
+const WORKERS: usize = 16;
 
 /// Resources whose deletion answers with the object instead of a `Status`.
 const RETURNED: &[(&str, &str)] = &[
@@ -219,14 +223,27 @@ impl Scope<'_> {
         options: &DeleteOptions,
     ) -> Result<super::Listed, Status> {
         let listed = self.list(list, selection).await?;
+        let mut running = FuturesUnordered::new();
         for entry in &listed.entries {
-            let (namespace, name) = entry.names(self.stored);
-            match self.named(namespace, name).delete(options).await {
-                Err(status) if status.code != 404 => return Err(status),
-                _ => {}
+            if running.len() == WORKERS {
+                running.next().await.unwrap_or(Ok(()))?;
             }
+            running.push(self.delete_listed(entry, options).boxed());
         }
+        while let Some(deleted) = running.next().await {
+            deleted?;
+        }
+        drop(running);
         Ok(listed)
+    }
+
+    /// Deletes one of a collection; gone already is as good.
+    async fn delete_listed(&self, entry: &Entry, options: &DeleteOptions) -> Result<(), Status> {
+        let (namespace, name) = entry.names(self.stored);
+        match self.named(namespace, name).delete(options).await {
+            Err(status) if status.code != 404 => Err(status),
+            _ => Ok(()),
+        }
     }
 }
 
