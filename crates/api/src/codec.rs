@@ -16,7 +16,9 @@ mod yaml;
 
 pub(crate) use coerce::Coercion;
 pub use json::{decode_json, parse_json};
-pub use protobuf::{Envelope, decode_protobuf, open_protobuf, write_protobuf};
+pub use protobuf::{
+    Envelope, decode_protobuf, decode_protobuf_message, open_protobuf, write_protobuf, write_protobuf_event,
+};
 pub use writer::write_json;
 pub use yaml::{parse_yaml, write_yaml};
 

@@ -124,3 +124,16 @@ fn json_comes_back() {
         });
     }
 }
+
+#[test]
+fn protobuf_comes_back() {
+    for release in RELEASES {
+        each(release, |name, ty, files| {
+            let value = decode_protobuf(ty, &files["pb"]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            same(name, text(&value).as_bytes(), compact(after(files, "json")).as_bytes());
+            let mut out = vec![];
+            write_protobuf(ty, &value, &mut out);
+            same(name, &out, after(files, "pb"));
+        });
+    }
+}

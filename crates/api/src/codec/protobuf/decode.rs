@@ -1,0 +1,266 @@
+//! Messages to values.
+
+use super::wire::{FIXED64, LEN, Reader, VARINT, WireType};
+use super::{DecodeError, embedded};
+use crate::codec::time::{self, Instant};
+use crate::codec::{MAX_DEPTH, scalar};
+use crate::quantity::Quantity;
+use crate::schema::canonical::{self, Frame};
+use crate::schema::{Alternative, FieldRef, ListRef, MapRef, Scalar, Shape, TypeRef};
+use crate::value::{Key, Object, Value};
+use std::borrow::Cow;
+
+/// An object's own message, and the type that its envelope names.
+pub(super) fn object(ty: TypeRef<'_>, raw: &[u8], api_version: &str, kind: &str) -> Result<Value, DecodeError> {
+    let mut decoder = Decoder { frame: Frame::default(), depth: 0 };
+    let start = decoder.frame.open();
+    for (name, word) in [("kind", kind), ("apiVersion", api_version)] {
+        if let Some((place, _)) = ty.find(name, 0).filter(|_| !word.is_empty()) {
+            decoder.frame.put(start, place, Some(Value::from(word)));
+        }
+    }
+    decoder.fields(ty, raw, start, 0)?;
+    Ok(Value::Object(decoder.frame.close(ty, start)))
+}
+
+struct Decoder {
+    frame: Frame,
+    depth: usize,
+}
+
+impl Decoder {
+    /// The fields of a message into the frame; those of an inline struct into its holder's, from `base` on.
+    fn fields(&mut self, ty: TypeRef<'_>, raw: &[u8], start: usize, base: usize) -> Result<(), DecodeError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(DecodeError("exceeded max depth".into()));
+        }
+        let mut reader = Reader::new(raw);
+        while let Some((number, wire)) = reader.tag()? {
+            let Some(field) = ty.wire().find(|f| u64::from(f.number()) == number) else {
+                reader.skip(wire)?;
+                continue;
+            };
+            let place = base + usize::from(field.def().place);
+            match field.shape() {
+                Shape::Struct(inner) if field.is_inline() => {
+                    self.fields(inner, message(&mut reader, wire)?, start, place)?;
+                }
+                _ if field.is_proto_only() => reader.skip(wire)?,
+                shape => self.field(field, shape, &mut reader, wire, start, place)?,
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn field(
+        &mut self,
+        field: FieldRef<'_>,
+        shape: Shape<'_>,
+        reader: &mut Reader<'_>,
+        wire: WireType,
+        start: usize,
+        place: usize,
+    ) -> Result<(), DecodeError> {
+        match shape {
+            Shape::List(list) if !list.wrapped => {
+                let item = self.value(list.item(), reader, wire)?;
+                if let Value::Array(items) = self.frame.place(start, place, || Value::Array(vec![])) {
+                    items.push(item);
+                }
+            }
+            Shape::Map(map) => {
+                let (key, value) = self.entry(map, message(reader, wire)?)?;
+                if let Value::Object(o) = self.frame.place(start, place, Value::object) {
+                    insert(o, key, value);
+                }
+            }
+            shape => {
+                let value = self.value(shape, reader, wire)?;
+                self.frame.put(start, place, canonical::kept(field, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, map: MapRef<'_>, raw: &[u8]) -> Result<(Key, Value), DecodeError> {
+        let (mut key, mut value) = (String::new(), None);
+        let mut reader = Reader::new(raw);
+        while let Some((number, wire)) = reader.tag()? {
+            match (number, wire) {
+                (1, LEN) => key = reader.string()?,
+                (2, wire) => value = Some(self.value(map.item(), &mut reader, wire)?),
+                (_, wire) => reader.skip(wire)?,
+            }
+        }
+        Ok((Cow::Owned(key), value.unwrap_or_else(|| canonical::zero(map.item()))))
+    }
+
+    fn value(&mut self, shape: Shape<'_>, reader: &mut Reader<'_>, wire: WireType) -> Result<Value, DecodeError> {
+        match shape {
+            Shape::Scalar(kind) => scalar_value(kind, reader, wire),
+            Shape::Struct(ty) => self.object(ty, message(reader, wire)?),
+            Shape::Either(ty, alternative) => self.either(ty, alternative, message(reader, wire)?),
+            Shape::List(list) => self.wrapped(list, message(reader, wire)?),
+            Shape::Map(_) => Err(DecodeError("proto: a map inside a list or map".into())),
+        }
+    }
+
+    fn object(&mut self, ty: TypeRef<'_>, raw: &[u8]) -> Result<Value, DecodeError> {
+        let start = self.frame.open();
+        self.fields(ty, raw, start, 0)?;
+        Ok(Value::Object(self.frame.close(ty, start)))
+    }
+
+    fn wrapped(&mut self, list: ListRef<'_>, raw: &[u8]) -> Result<Value, DecodeError> {
+        let mut items = vec![];
+        let mut reader = Reader::new(raw);
+        while let Some((number, wire)) = reader.tag()? {
+            match number {
+                1 => items.push(self.value(list.item(), &mut reader, wire)?),
+                _ => reader.skip(wire)?,
+            }
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn either(&mut self, ty: TypeRef<'_>, alternative: Alternative, raw: &[u8]) -> Result<Value, DecodeError> {
+        let (mut object, mut allows, mut items) = (None, false, vec![]);
+        let mut reader = Reader::new(raw);
+        while let Some((number, wire)) = reader.tag()? {
+            match (alternative, number, wire) {
+                (Alternative::Bool, 1, VARINT) => allows = reader.varint()? != 0,
+                (Alternative::Bool, 2, LEN) | (Alternative::List | Alternative::Strings, 1, LEN) => {
+                    object = Some(self.object(ty, reader.bytes()?)?);
+                }
+                (Alternative::List, 2, LEN) => items.push(self.object(ty, reader.bytes()?)?),
+                (Alternative::Strings, 2, LEN) => items.push(Value::from(reader.string()?)),
+                (_, _, wire) => reader.skip(wire)?,
+            }
+        }
+        Ok(match (alternative, object) {
+            (Alternative::Bool, Some(object)) => object,
+            (Alternative::Bool, None) => Value::Bool(allows),
+            (_, _) if !items.is_empty() => Value::Array(items),
+            (_, object) => object.unwrap_or_default(),
+        })
+    }
+}
+
+/// Entries come sorted; one that does not is put where it belongs.
+fn insert(object: &mut Object, key: Key, value: Value) {
+    if object.0.last().is_none_or(|(last, _)| *last < key) {
+        object.0.push((key, value));
+        return;
+    }
+    match object.0.binary_search_by(|(k, _)| k.cmp(&key)) {
+        Ok(at) => object.0[at].1 = value,
+        Err(at) => object.0.insert(at, (key, value)),
+    }
+}
+
+fn expect(wire: WireType, expected: WireType) -> Result<(), DecodeError> {
+    if wire == expected { Ok(()) } else { Err(DecodeError(format!("proto: wrong wireType = {wire}"))) }
+}
+
+fn message<'b>(reader: &mut Reader<'b>, wire: WireType) -> Result<&'b [u8], DecodeError> {
+    expect(wire, LEN)?;
+    reader.bytes()
+}
+
+fn scalar_value(kind: Scalar, reader: &mut Reader<'_>, wire: WireType) -> Result<Value, DecodeError> {
+    Ok(match kind {
+        Scalar::Bool | Scalar::Int32 | Scalar::Int64 => {
+            expect(wire, VARINT)?;
+            let n = reader.int()?;
+            match kind {
+                Scalar::Bool => Value::Bool(n != 0),
+                #[expect(clippy::cast_possible_truncation, reason = "protobuf keeps the low 32 bits")]
+                Scalar::Int32 => Value::Int(i64::from(n as i32)),
+                _ => Value::Int(n),
+            }
+        }
+        Scalar::Double => {
+            expect(wire, FIXED64)?;
+            Value::Float(f64::from_bits(reader.fixed64()?))
+        }
+        _ => {
+            let raw = message(reader, wire)?;
+            match kind {
+                Scalar::String => Value::from(String::from_utf8_lossy(raw).as_ref()),
+                Scalar::Bytes => Value::from(scalar::encode_bytes(raw)),
+                Scalar::Time => instant(raw)?.map_or(Value::Null, time::show),
+                Scalar::MicroTime => instant(raw)?.map_or(Value::Null, time::show_micro),
+                Scalar::Duration => Value::from(time::show_duration(first_int(raw)?)),
+                Scalar::Quantity => quantity(raw)?,
+                Scalar::IntOrString => int_or_string(raw)?,
+                _ => match first_bytes(raw)? {
+                    Some(json) => embedded(json)?,
+                    None => Value::Null,
+                },
+            }
+        }
+    })
+}
+
+fn first_bytes(raw: &[u8]) -> Result<Option<&[u8]>, DecodeError> {
+    let (mut reader, mut found) = (Reader::new(raw), None);
+    while let Some((number, wire)) = reader.tag()? {
+        match (number, wire) {
+            (1, LEN) => found = Some(reader.bytes()?),
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(found)
+}
+
+fn first_int(raw: &[u8]) -> Result<i64, DecodeError> {
+    let (mut reader, mut found) = (Reader::new(raw), 0);
+    while let Some((number, wire)) = reader.tag()? {
+        match (number, wire) {
+            (1, VARINT) => found = reader.int()?,
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(found)
+}
+
+/// Seconds and nanoseconds; none in an empty message, which is the zero time.
+fn instant(raw: &[u8]) -> Result<Option<Instant>, DecodeError> {
+    if raw.is_empty() {
+        return Ok(None);
+    }
+    let mut t = Instant { seconds: 0, nanos: 0 };
+    let mut reader = Reader::new(raw);
+    while let Some((number, wire)) = reader.tag()? {
+        match (number, wire) {
+            (1, VARINT) => t.seconds = reader.int()?,
+            (2, VARINT) => t.nanos = u32::try_from(reader.int()?).unwrap_or_default(),
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(Some(t))
+}
+
+fn quantity(raw: &[u8]) -> Result<Value, DecodeError> {
+    let text = String::from_utf8_lossy(first_bytes(raw)?.unwrap_or_default());
+    if text.is_empty() {
+        return Ok(Value::from("0"));
+    }
+    Ok(Value::from(Quantity::canonical(&text).unwrap_or_else(|| text.into_owned())))
+}
+
+fn int_or_string(raw: &[u8]) -> Result<Value, DecodeError> {
+    let (mut is_string, mut n, mut text) = (false, 0, String::new());
+    let mut reader = Reader::new(raw);
+    while let Some((number, wire)) = reader.tag()? {
+        match (number, wire) {
+            (1, VARINT) => is_string = reader.varint()? != 0,
+            (2, VARINT) => n = reader.int()?,
+            (3, LEN) => text = reader.string()?,
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(if is_string { Value::from(text) } else { Value::Int(n) })
+}
