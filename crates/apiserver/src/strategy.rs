@@ -1,6 +1,7 @@
 //! What is special about each resource. The registry does everything uniform and asks the strategy of a
 //! resource at the points below; [`of`] is the one list of them.
 
+pub mod certificatesigningrequest;
 pub mod configmap;
 pub mod controllerrevision;
 pub mod cronjob;
@@ -10,11 +11,15 @@ pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod horizontalpodautoscaler;
 pub mod job;
 pub mod lease;
 pub mod limitrange;
 pub mod namespace;
+pub mod networking;
 pub mod node;
+pub mod persistentvolume;
+pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod poddisruptionbudget;
 pub mod podtemplate;
@@ -23,15 +28,20 @@ pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
+pub mod runtimeclass;
 pub mod secret;
+pub mod service;
 pub mod serviceaccount;
+pub mod simple;
 pub mod statefulset;
+pub mod storage;
 
 use crate::context::RequestContext;
 use crate::server::Api;
 use crate::validation::{At, warn};
 use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status, Value, field::Errors};
+use simple::Simple;
 
 /// Resource-specific behaviour; each method has the plain resource's behaviour as its default.
 ///
@@ -204,11 +214,14 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
         ("", "limitranges") => &limitrange::LimitRanges,
         ("", "namespaces") => &namespace::Namespaces,
         ("", "nodes") => &node::Nodes,
+        ("", "persistentvolumeclaims") => &persistentvolumeclaim::PersistentVolumeClaims,
+        ("", "persistentvolumes") => &persistentvolume::PersistentVolumes,
         ("", "pods") => &pod::Pods,
         ("", "podtemplates") => &podtemplate::PodTemplates,
         ("", "replicationcontrollers") => &replicationcontroller::ReplicationControllers,
         ("", "resourcequotas") => &resourcequota::ResourceQuotas,
         ("", "secrets") => &secret::Secrets,
+        ("", "services") => &service::Services,
         ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,
         ("apps", "controllerrevisions") => &controllerrevision::ControllerRevisions,
         ("apps", "daemonsets") => &daemonset::DaemonSets,
@@ -226,6 +239,46 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", "rolebindings") => &rbac::Bindings { namespaced: true },
         ("rbac.authorization.k8s.io", "roles") => &rbac::Roles { namespaced: true },
         ("scheduling.k8s.io", "priorityclasses") => &priorityclass::PriorityClasses,
+        ("autoscaling", "horizontalpodautoscalers") => &horizontalpodautoscaler::HorizontalPodAutoscalers,
+        ("certificates.k8s.io", "certificatesigningrequests") => &certificatesigningrequest::CertificateSigningRequests,
+        ("networking.k8s.io", "ingressclasses") => &networking::IngressClasses,
+        ("networking.k8s.io", "ingresses") => &networking::Ingresses,
+        ("networking.k8s.io", "ipaddresses") => &networking::IpAddresses,
+        ("networking.k8s.io", "networkpolicies") => &networking::NetworkPolicies,
+        ("networking.k8s.io", "servicecidrs") => &networking::ServiceCidrs,
+        ("node.k8s.io", "runtimeclasses") => &runtimeclass::RuntimeClasses,
+        ("storage.k8s.io", "csidrivers") => &storage::CsiDrivers,
+        ("storage.k8s.io", "csinodes") => &storage::ByRevision,
+        ("storage.k8s.io", "csistoragecapacities") => &storage::StorageCapacities,
+        ("storage.k8s.io", "storageclasses") => &storage::StorageClasses,
+        ("storage.k8s.io", "volumeattachments") => &storage::VolumeAttachments,
+        ("storage.k8s.io", "volumeattributesclasses") => &storage::VolumeAttributesClasses,
+        ("admissionregistration.k8s.io", plural) => admission(plural),
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => {
+            &Simple { generation: true, unconditional: true, default: simple::flow_schema }
+        }
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => {
+            &Simple { generation: true, unconditional: true, default: simple::priority_level }
+        }
+        ("apiregistration.k8s.io", "apiservices") => {
+            &Simple { generation: false, unconditional: false, default: simple::api_service }
+        }
+        ("resource.k8s.io", "resourceslices" | "deviceclasses" | "devicetaintrules") => {
+            &Simple { generation: true, unconditional: true, default: simple::none }
+        }
         _ => &Plain,
+    }
+}
+
+/// Webhooks and policies.
+fn admission(plural: &str) -> &'static dyn Strategy {
+    match plural {
+        "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
+            &Simple { generation: true, unconditional: false, default: simple::webhooks }
+        }
+        "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => {
+            &Simple { generation: true, unconditional: false, default: simple::policy_binding }
+        }
+        _ => &Simple { generation: true, unconditional: false, default: simple::policy },
     }
 }

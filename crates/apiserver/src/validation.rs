@@ -24,6 +24,7 @@ pub(crate) mod qos;
 pub(crate) mod resources;
 pub(crate) mod scheduling;
 pub(crate) mod security;
+pub(crate) mod service;
 pub(crate) mod template;
 pub(crate) mod volume;
 pub(crate) mod warn;

@@ -127,7 +127,8 @@ impl Scope<'_> {
         }
         metadata::preserve(object, old);
         self.ty().normalize(object);
-        if matches!(mode, Mode::Main | Mode::Raw) && strategy.has_generation() && differs_beyond_status(object, old) {
+        if matches!(mode, Mode::Main | Mode::Raw) && strategy.has_generation() && strategy.counts_as_change(object, old)
+        {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
             object.set_meta("generation", generation + 1);
             self.ty().normalize(object);
@@ -209,13 +210,4 @@ impl Scope<'_> {
     pub(crate) fn is_namespaces(&self) -> bool {
         self.stored.group.is_empty() && self.stored.plural == "namespaces"
     }
-}
-
-/// What counts for `metadata.generation`: everything but metadata and status.
-fn differs_beyond_status(object: &Value, old: &Value) -> bool {
-    let counted = |v: &Value| -> Vec<(String, Value)> {
-        let skip = |k: &str| matches!(k, "kind" | "apiVersion" | "metadata" | "status");
-        v.entries().filter(|(k, _)| !skip(k)).map(|(k, v)| (k.to_owned(), v.clone())).collect()
-    };
-    counted(object) != counted(old)
 }

@@ -65,22 +65,8 @@ fn managed_by(at: At<'_>, e: &mut Errors) {
     if !at.is_set() {
         return;
     }
-    let s = at.str();
-    match s.split_once('/') {
-        _ if s.is_empty() => at.required(e, ""),
-        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
-            for text in names::dns1123_subdomain(domain) {
-                at.invalid_as(e, domain, &text);
-            }
-            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
-            if !path.bytes().all(allowed) {
-                let text = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
-                at.invalid_as(e, path, text);
-            }
-        }
-        _ => at.invalid(e, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-    }
-    if s.len() > 63 {
+    super::names::domain_path(at, e);
+    if at.str().len() > 63 {
         at.too_long(e, 63);
     }
 }

@@ -33,3 +33,31 @@ fn dotted(at: At<'_>, whole: &str, check: fn(&str) -> Vec<String>, e: &mut Error
         at.invalid_as(e, whole, &format!("validating label \"{part}\": {text}"));
     }
 }
+
+/// A kind and a name, of a group where one is named.
+pub(crate) fn object_reference(at: At<'_>, e: &mut Errors) {
+    if at.field("apiGroup").is_set() {
+        at.field("apiGroup").check(e, names::dns1123_subdomain);
+    }
+    at.field("kind").check_required(e, names::path_segment);
+    at.field("name").check_required(e, names::path_segment);
+}
+
+/// `example.com/controller`: a domain and any path below it.
+pub(crate) fn domain_path(at: At<'_>, e: &mut Errors) {
+    let s = at.str();
+    match s.split_once('/') {
+        _ if s.is_empty() => at.required(e, ""),
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            for text in names::dns1123_subdomain(domain) {
+                at.invalid_as(e, domain, &text);
+            }
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+            if !path.bytes().all(allowed) {
+                let text = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
+                at.invalid_as(e, path, text);
+            }
+        }
+        _ => at.invalid(e, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}

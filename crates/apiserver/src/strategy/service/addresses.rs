@@ -1,0 +1,245 @@
+//! Cluster addresses: each is an `IPAddress` object, so that two API servers can't give out the same one.
+
+use super::invalid;
+use crate::context::RequestContext;
+use crate::server::Api;
+use crate::validation::service::family_of;
+use crate::validation::{At, ip};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use ipnet::IpNet;
+use kaji_api::field::Errors;
+use kaji_api::{GroupResource, ObjectKey, Status, Value, value};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const RESOURCE: GroupResource = GroupResource::of("networking.k8s.io", "ipaddresses");
+const RANGES: GroupResource = GroupResource::of("networking.k8s.io", "servicecidrs");
+const ALLOCATED: &str = "provided IP is already allocated";
+
+/// The cluster's address families, the default one first.
+pub(super) fn families(api: &Api) -> Vec<&'static str> {
+    let mut all: Vec<&'static str> = Vec::new();
+    for range in ranges(api) {
+        let family = family_of(range.addr());
+        if !all.contains(&family) {
+            all.push(family);
+        }
+    }
+    all
+}
+
+/// The configured range, then those of further `ServiceCIDR`s.
+fn ranges(api: &Api) -> Vec<IpNet> {
+    let mut all = vec![api.config().service_range.trunc()];
+    for object in api.list_cached(&RANGES, "").iter().filter(|o| !o.is_deleting()) {
+        let more = object["spec"]["cidrs"].items().iter().filter_map(|c| c.str().parse::<IpNet>().ok());
+        let more: Vec<IpNet> = more.map(|net| net.trunc()).filter(|net| !all.contains(net)).collect();
+        all.extend(more);
+    }
+    all
+}
+
+/// Addresses of a service; none for `None` and for services that are names.
+fn held(obj: &Value) -> Vec<IpAddr> {
+    if obj["spec"]["type"].str() == "ExternalName" {
+        return Vec::new();
+    }
+    obj["spec"]["clusterIPs"].items().iter().filter_map(|a| ip::sloppy(a.str())).collect()
+}
+
+/// Takes an address per family: the one asked for, or any that is free.
+pub(super) async fn take(api: &Api, dry_run: bool, obj: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    let spec = &obj["spec"];
+    let asked: Vec<String> = spec["clusterIPs"].items().iter().map(|a| a.str().to_owned()).collect();
+    if spec["type"].str() == "ExternalName" || asked.first().is_some_and(|a| a == "None") {
+        return Ok(());
+    }
+    let kept = old.map(held).unwrap_or_default();
+    let families: Vec<String> = spec["ipFamilies"].items().iter().map(|f| f.str().to_owned()).collect();
+    let mut got: Vec<String> = Vec::new();
+    for (i, family) in families.iter().enumerate() {
+        let one = match asked.get(i).filter(|a| !a.is_empty()) {
+            Some(text) if ip::sloppy(text).is_some_and(|a| kept.contains(&a)) => Ok(text.clone()),
+            Some(text) => take_one(api, dry_run, obj, text).await.map(|()| text.clone()),
+            None => take_any(api, dry_run, obj, family).await,
+        };
+        match one {
+            Ok(address) => got.push(address),
+            Err(status) => {
+                give_back_list(api, obj, &new_ones(&got, &kept)).await;
+                return Err(status);
+            }
+        }
+    }
+    if let Some(first) = got.first().cloned() {
+        let spec = obj.entry("spec");
+        spec.set("clusterIP", first);
+        spec.set("clusterIPs", got);
+    }
+    Ok(())
+}
+
+fn new_ones(got: &[String], kept: &[IpAddr]) -> Vec<IpAddr> {
+    got.iter().filter_map(|a| ip::sloppy(a)).filter(|a| !kept.contains(a)).collect()
+}
+
+fn refused(obj: &Value, why: &str) -> Status {
+    let mut e = Errors::new();
+    At::root(obj).fields(&["spec", "clusterIPs"]).invalid_as(&mut e, obj["spec"]["clusterIPs"].clone(), why);
+    invalid(obj, &e)
+}
+
+async fn take_one(api: &Api, dry_run: bool, obj: &Value, text: &str) -> Result<(), Status> {
+    let address = ip::sloppy(text).ok_or_else(|| Status::internal(format!("failed to parse service IP \"{text}\"")))?;
+    let all = ranges(api);
+    let why = if !all.iter().any(|range| usable(*range, address)) {
+        let own = all.iter().find(|r| family_of(r.addr()) == family_of(address)).unwrap_or(&all[0]);
+        format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {own}")
+    } else if dry_run || create(api, obj, address).await? {
+        return Ok(());
+    } else {
+        ALLOCATED.to_owned()
+    };
+    Err(refused(obj, &format!("failed to allocate IP {text}: {why}")))
+}
+
+async fn take_any(api: &Api, dry_run: bool, obj: &Value, family: &str) -> Result<String, Status> {
+    let all = ranges(api);
+    let own: Vec<IpNet> = all.into_iter().filter(|r| family_of(r.addr()) == family).collect();
+    if dry_run && let Some(range) = own.first() {
+        // A dry run takes nothing and says so by an address that no service can have.
+        return Ok(range.network().to_string());
+    }
+    for range in own {
+        for address in candidates(range, random()) {
+            let taken = api.get_cached(&RESOURCE, "", &address.to_string()).is_some();
+            if !taken && create(api, obj, address).await? {
+                return Ok(address.to_string());
+            }
+        }
+    }
+    Err(Status::internal(format!("failed to allocate a serviceIP for Service \"{}\": range is full", obj.name())))
+}
+
+fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    SystemRandom::new().fill(&mut bytes).expect("the system's random numbers are there");
+    u64::from_le_bytes(bytes)
+}
+
+/// False when somebody has it.
+async fn create(api: &Api, obj: &Value, address: IpAddr) -> Result<bool, Status> {
+    let object = value!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IPAddress",
+        "metadata": {
+            "name": (address.to_string()),
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": (family_of(address)),
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {
+            "parentRef": {
+                "resource": "services",
+                "namespace": (obj.namespace()),
+                "name": (obj.name()),
+            },
+        },
+    });
+    match api.create(&RequestContext::system(), &RESOURCE, object).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.reason == "AlreadyExists" => Ok(false),
+        Err(status) => Err(status),
+    }
+}
+
+/// Gives back what `obj` has and `new` hasn't.
+pub(super) async fn give_back(api: &Api, obj: &Value, new: Option<&Value>) {
+    let kept = new.map(held).unwrap_or_default();
+    let lost: Vec<IpAddr> = held(obj).into_iter().filter(|a| !kept.contains(a)).collect();
+    give_back_list(api, obj, &lost).await;
+}
+
+async fn give_back_list(api: &Api, obj: &Value, addresses: &[IpAddr]) {
+    for address in addresses {
+        let name = address.to_string();
+        let owner = |o: &Value| {
+            let parent = &o["spec"]["parentRef"];
+            parent["namespace"].str() == obj.namespace() && parent["name"].str() == obj.name()
+        };
+        // The cache may be behind our own write: an address it does not know is deleted unseen.
+        if api.get_cached(&RESOURCE, "", &name).is_some_and(|o| !owner(&o)) {
+            continue;
+        }
+        let key = ObjectKey::new("", name.clone());
+        match api.delete(&RequestContext::system(), &RESOURCE, &key).await {
+            Ok(()) => {}
+            Err(status) if status.code == 404 => {}
+            Err(status) => tracing::warn!(address = name, %status, "could not release a service's address"),
+        }
+    }
+}
+
+/// First and last address that services may have.
+fn bounds(range: IpNet) -> Option<(u128, u128)> {
+    let (network, broadcast) = (number(range.network()), number(range.broadcast()));
+    let last = if range.addr().is_ipv4() { broadcast.checked_sub(1)? } else { broadcast };
+    (network < last).then(|| (network + 1, last))
+}
+
+fn usable(range: IpNet, address: IpAddr) -> bool {
+    address.is_ipv4() == range.addr().is_ipv4()
+        && bounds(range).is_some_and(|(first, last)| (first..=last).contains(&number(address)))
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(a) => u32::from(a).into(),
+        IpAddr::V6(a) => a.into(),
+    }
+}
+
+fn address(range: IpNet, n: u128) -> IpAddr {
+    match range {
+        IpNet::V4(_) => Ipv4Addr::from(u32::try_from(n).expect("within an IPv4 range")).into(),
+        IpNet::V6(_) => Ipv6Addr::from(n).into(),
+    }
+}
+
+/// The lower part of a range is left to addresses that are asked for, until the rest is used up:
+/// a sixteenth of it, at least 16 and at most 256 addresses.
+fn reserved(size: u128) -> u128 {
+    if size <= 16 { 0 } else { (size / 16).clamp(16, 256) }
+}
+
+/// Every address of a range once: the upper part from a random start, then the lower one.
+fn candidates(range: IpNet, random: u64) -> impl Iterator<Item = IpAddr> {
+    let (first, last) = bounds(range).unwrap_or((1, 0));
+    let border = first + reserved(number(range.broadcast()) - number(range.network()) + 1);
+    let around = move |from: u128, to: u128| {
+        let size = (to + 1).saturating_sub(from);
+        (0..size).map(move |i| from + (u128::from(random) % size + i) % size)
+    };
+    around(border, last).chain(around(first, border.min(last + 1).saturating_sub(1))).map(move |n| address(range, n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_address_once_and_the_low_ones_last() {
+        let range: IpNet = "10.0.0.0/24".parse().unwrap();
+        let all: Vec<IpAddr> = candidates(range, 12345).collect();
+        assert_eq!(all.len(), 254);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 254);
+        let low = |ip: &IpAddr| number(*ip) & 0xff <= 16;
+        assert!(all[..238].iter().all(|ip| !low(ip)) && all[238..].iter().all(low));
+        assert!(!usable(range, "10.0.0.0".parse().unwrap()) && !usable(range, "10.0.0.255".parse().unwrap()));
+        let tiny: IpNet = "10.0.0.0/30".parse().unwrap();
+        assert_eq!(candidates(tiny, 9).count(), 2);
+        let six: IpNet = "fd00::/120".parse().unwrap();
+        assert_eq!(candidates(six, 7).count(), 255);
+    }
+}
