@@ -6,6 +6,7 @@
 mod binding;
 mod eviction;
 mod scale;
+pub(crate) mod stream;
 
 use crate::cache::Entry;
 use crate::registry::{Mode, Scope, Transform};
@@ -13,6 +14,13 @@ use crate::strategy::pod;
 use kaji_api::field::Errors;
 use kaji_api::{Status, Value};
 use std::sync::Arc;
+
+/// Whether a subresource is answered by the registry, as a view or an action.
+pub(crate) fn handles(sub: &str) -> bool {
+    const ALL: [&str; 8] =
+        ["status", "scale", "finalize", "ephemeralcontainers", "resize", "approval", "binding", "eviction"];
+    ALL.contains(&sub)
+}
 
 /// What GET on the subresource shows, if it is of another kind than the object.
 pub(crate) fn view(scope: &Scope<'_>, object: &Value) -> Result<Option<Value>, Status> {

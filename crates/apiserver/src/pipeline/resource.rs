@@ -10,7 +10,7 @@ use crate::context::Target;
 use crate::registry::options::{DeleteOptions, ListOptions, WriteOptions};
 use crate::registry::{self, Mode, Scope, Selection, convert};
 use crate::server::body::{RequestBody, Response};
-use crate::subresource;
+use crate::subresource::{self, stream, stream::Connect};
 use crate::virtual_resource::{self, Ask};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -24,8 +24,11 @@ pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -
     if virtual_resource::handles(target.resource, &sub) {
         return of_virtual(asked, target, &verb, body).await;
     }
-    if target.resource.plural == "bindings" {
-        return create(asked, target, body).await;
+    if stream::handles(&sub) {
+        return connect(asked, target, body).await;
+    }
+    if !sub.is_empty() && !subresource::handles(&sub) {
+        return Ok(super::route::not_found());
     }
     match verb.as_str() {
         "get" => get(&asked, target).await,
@@ -51,6 +54,13 @@ fn check_verb(target: Target, verb: &str) -> Result<(), Status> {
 /// 405 for a verb that the path doesn't take.
 pub(super) fn method_not_allowed() -> Status {
     Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+}
+
+async fn connect(asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+    let Asked { api, parts, info, query, cx } = asked;
+    let (namespace, name) = (&info.namespace, &info.name);
+    let connect = Connect { api, cx: &cx, target, namespace, name, rest: &info.rest, query: &query };
+    stream::serve(connect, parts, body).await
 }
 
 impl Asked<'_> {

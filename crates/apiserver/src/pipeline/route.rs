@@ -99,7 +99,7 @@ fn fits(row: &ResourceDef, info: &RequestInfo) -> bool {
 }
 
 /// What upstream says of paths it doesn't know.
-fn not_found() -> Response {
+pub(super) fn not_found() -> Response {
     output::text(404, "404 page not found\n")
 }
 

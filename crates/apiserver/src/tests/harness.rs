@@ -6,6 +6,7 @@ use crate::{Config, UserInfo};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use kaji_store::Store;
 use kaji_store::embedded::{Embedded, Options};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,11 @@ impl Server {
 
     async fn open(dir: TempDir, config: Config) -> Self {
         let store = Embedded::open(&dir.0.join("store"), Options::default()).unwrap();
+        // Something happened before the caches began, so that a watch can ask for what they never saw.
+        for _ in 0..3 {
+            let change = kaji_store::Change::Put("/registry/elsewhere/x".to_owned(), Bytes::new());
+            store.commit(Vec::new(), vec![change]).await.unwrap();
+        }
         let api = Api::start(config, Arc::new(store)).await.unwrap_or_else(|e| panic!("{e}: {e:?}"));
         let local = api.local(UserInfo::system());
         Server { api, dir, local }
