@@ -1,8 +1,8 @@
-//! Field selectors (apimachinery `pkg/fields`).
+//! Field selectors: a conjunction of equalities and inequalities.
 
 use std::fmt;
 
-/// A parsed field selector: conjunction of equalities and inequalities.
+/// A parsed field selector; the default one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSelector {
     /// Field, whether it must equal (`true`) or differ, and the value.
@@ -10,17 +10,24 @@ pub struct FieldSelector {
 }
 
 impl FieldSelector {
-    /// From a query parameter: `status.phase!=Running,spec.nodeName=a`.
+    /// From a query parameter: `status.phase!=Running,spec.nodeName=a`. In values a backslash escapes
+    /// itself, comma and equals sign. Which fields there are, and under which names, the caller says.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = split(text);
         parts.sort_unstable();
         let mut terms = Vec::new();
         for part in parts.into_iter().filter(|p| !p.is_empty()) {
-            let (field, equal, value) =
-                term(part).ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{part}'"))?;
-            terms.push((field.to_owned(), equal, unescape(value)?));
+            let Some((field, equals, value)) = term(part) else {
+                return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
+            };
+            terms.push((field.to_owned(), equals, unescaped(value)?));
         }
         Ok(FieldSelector { terms })
+    }
+
+    /// The objects where the field has just this value.
+    pub fn exactly(field: &str, value: &str) -> Self {
+        FieldSelector { terms: vec![(field.to_owned(), true, value.to_owned())] }
     }
 
     /// True when it selects everything.
@@ -28,84 +35,73 @@ impl FieldSelector {
         self.terms.is_empty()
     }
 
-    /// The value that a field must have, if it must have one.
+    /// The value that the field must have, if the selector says so.
     pub fn exact(&self, field: &str) -> Option<&str> {
-        self.terms.iter().find(|(f, equal, _)| *equal && f == field).map(|(_, _, v)| v.as_str())
+        self.terms.iter().find(|(f, equals, _)| *equals && f == field).map(|(.., value)| value.as_str())
     }
 
     /// Whether the fields that `get` looks up are selected; an absent field reads as empty.
     pub fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.terms.iter().all(|(field, equal, value)| (get(field).unwrap_or_default() == value) == *equal)
+        self.terms.iter().all(|(field, equals, value)| (get(field).unwrap_or_default() == value) == *equals)
     }
 }
 
-impl fmt::Display for FieldSelector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let escape = |v: &str| v.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
-        let term = |(field, equal, value): &(String, bool, String)| {
-            format!("{field}{}{}", if *equal { "=" } else { "!=" }, escape(value))
-        };
-        f.write_str(&self.terms.iter().map(term).collect::<Vec<_>>().join(","))
-    }
-}
-
-/// Parts between commas that no backslash stands before.
+/// At commas without a backslash before them.
 fn split(text: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let (mut start, mut escaped) = (0, false);
-    for (i, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            ',' => {
-                parts.push(&text[start..i]);
-                start = i + 1;
-            }
-            _ => {}
+    let (mut out, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (at, c) in text.bytes().enumerate() {
+        if !escaped && c == b',' {
+            out.push(&text[start..at]);
+            start = at + 1;
         }
+        escaped = !escaped && c == b'\\';
     }
-    parts.push(&text[start..]);
-    parts
+    out.push(&text[start..]);
+    out
 }
 
+/// At the first operator.
 fn term(part: &str) -> Option<(&str, bool, &str)> {
-    part.char_indices().find_map(|(i, _)| {
-        let rest = &part[i..];
-        let (operator, equal) =
-            [("!=", false), ("==", true), ("=", true)].into_iter().find(|(op, _)| rest.starts_with(op))?;
-        Some((&part[..i], equal, &rest[operator.len()..]))
-    })
+    let at = part
+        .char_indices()
+        .map(|(at, _)| at)
+        .find(|at| part[*at..].starts_with("!=") || part[*at..].starts_with('='))?;
+    let (field, rest) = part.split_at(at);
+    let (equals, value) = match rest.strip_prefix("!=") {
+        Some(value) => (false, value),
+        None => (true, rest.strip_prefix("==").or(rest.strip_prefix('='))?),
+    };
+    Some((field, equals, value))
 }
 
-fn unescape(value: &str) -> Result<String, String> {
+fn unescaped(value: &str) -> Result<String, String> {
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
-                Some(c) => return Err(format!("invalid field selector: invalid escape sequence: \\{c}")),
-                None => return Err("invalid field selector: invalid escape sequence: \\".to_owned()),
+                other => {
+                    let sequence: String = std::iter::once('\\').chain(other).collect();
+                    return Err(format!("invalid field selector: invalid escape sequence: {sequence}"));
+                }
             },
-            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            // Go prints the character's number.
+            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {}", c as u32)),
             c => out.push(c),
         }
     }
     Ok(out)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terms_are_read_escaped_and_matched() {
-        let s = FieldSelector::parse("status.phase!=Running,metadata.name==a\\,b").unwrap();
-        assert_eq!(s.to_string(), "metadata.name=a\\,b,status.phase!=Running");
-        assert!(s.matches(|f| (f == "metadata.name").then_some("a,b")));
-        assert!(!s.matches(|f| Some(if f == "metadata.name" { "a,b" } else { "Running" })));
-        assert_eq!(s.exact("metadata.name"), Some("a,b"));
-        assert_eq!(FieldSelector::parse("x").unwrap_err(), "invalid selector: 'x'; can't understand 'x'");
-        assert!(FieldSelector::parse("").unwrap().is_everything());
+impl fmt::Display for FieldSelector {
+    /// As a query parameter writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (field, equals, value)) in self.terms.iter().enumerate() {
+            let (comma, sign) = (if i > 0 { "," } else { "" }, if *equals { "=" } else { "!=" });
+            let value = value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
+            write!(f, "{comma}{field}{sign}{value}")?;
+        }
+        Ok(())
     }
 }
