@@ -161,3 +161,53 @@ fn times_and_durations_are_canonical() {
         assert_eq!(time::canonical_duration(given), Ok(canonical.to_owned()));
     }
 }
+
+#[test]
+fn yaml_quotes_as_upstream_does() {
+    for (given, shown) in [
+        ("abc", "abc"),
+        ("", "\"\""),
+        ("yes", "\"yes\""),
+        ("1.5", "\"1.5\""),
+        ("0x1F", "\"0x1F\""),
+        ("1_000", "\"1_000\""),
+        ("12:30", "\"12:30\""),
+        ("2024-01-01", "\"2024-01-01\""),
+        ("1.2.3", "1.2.3"),
+        ("a: b", "'a: b'"),
+        ("a:b", "a:b"),
+        ("*x", "'*x'"),
+        ("it's", "it's"),
+        ("'it", "'''it'"),
+        ("- x", "'- x'"),
+        ("-x", "-x"),
+        (" x", "' x'"),
+        ("a #b", "'a #b'"),
+        ("tab\t", "\"tab\\t\""),
+        ("é", "é"),
+    ] {
+        assert_eq!(write_yaml(&Value::from(given)), format!("{shown}\n"));
+        assert_eq!(parse_yaml(shown.as_bytes()), Ok(Value::from(given)));
+    }
+    let value = crate::value!({"b10": "x\ny", "b9": [[], {}, [1, {"k": null}]], "a": "x\n\n"});
+    let shown = "a: |+\n  x\n\nb9:\n- []\n- {}\n- - 1\n  - k: null\nb10: |-\n  x\n  y\n";
+    assert_eq!(write_yaml(&value), shown);
+}
+
+#[test]
+fn yaml_folds_long_lines() {
+    let words = "word ".repeat(30);
+    let value = crate::value!({"k": (words.trim_end())});
+    let shown = write_yaml(&value);
+    assert_eq!(shown.lines().next().map(str::len), Some(82));
+    assert_eq!(parse_yaml(shown.as_bytes()), Ok(value));
+}
+
+#[test]
+fn yaml_reads_what_kubectl_reads() {
+    let parsed = parse_yaml(b"a: yes\nb: 0644\nc: &x {d: 1}\ne: *x\nf: 1.5\ng: \"yes\"\nh: ~\n1: x\n");
+    let expected = crate::value!({
+        "a": true, "b": 420, "c": {"d": 1}, "e": {"d": 1}, "f": (Value::Float(1.5)), "g": "yes", "h": null, "1": "x"
+    });
+    assert_eq!(parsed, Ok(expected));
+}

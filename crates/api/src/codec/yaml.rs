@@ -1,5 +1,10 @@
 //! YAML in, as kubectl reads it, and out, as `sigs.k8s.io/yaml` writes it.
 
+mod emit;
+mod plain;
+
+pub use emit::write_yaml;
+
 use super::DecodeError;
 use crate::value::Value;
 
@@ -12,9 +17,4 @@ pub fn parse_yaml(bytes: &[u8]) -> Result<Value, DecodeError> {
     };
     serde_saphyr::from_slice_with_options(bytes, options)
         .map_err(|why| DecodeError(format!("error converting YAML to JSON: yaml: {why}")))
-}
-
-/// YAML text of a value, keys sorted, as upstream writes it.
-pub fn write_yaml(_value: &Value) -> String {
-    unimplemented!()
 }

@@ -137,3 +137,15 @@ fn protobuf_comes_back() {
         });
     }
 }
+
+#[test]
+fn yaml_comes_back() {
+    for release in RELEASES {
+        each(release, |name, ty, files| {
+            let parsed = parse_yaml(&files["yaml"]).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let (value, _) = coerce(ty, parsed).unwrap_or_else(|e| panic!("{name}: {e}"));
+            same(name, text(&value).as_bytes(), compact(after(files, "json")).as_bytes());
+            same(name, write_yaml(&value).as_bytes(), after(files, "yaml"));
+        });
+    }
+}
