@@ -114,7 +114,7 @@ pub fn usable(port: &ServicePort, endpoints: &[Endpoint]) -> Usable {
     let mut here = Vec::new();
     if port.uses_cluster_endpoints() {
         let near = nearness(endpoints);
-        let chosen = or_draining(endpoints, |e| near(e));
+        let chosen = or_draining(endpoints, near);
         usable.any = !chosen.is_empty();
         here.extend(chosen.iter().filter(|e| e.local).map(|e| e.address));
         usable.cluster = chosen.iter().map(|e| e.address).collect();

@@ -2,6 +2,8 @@
 //!
 //! Needs root and iproute2; skipped aloud without.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod bridge;
 mod services;
 mod world;

@@ -151,9 +151,9 @@ fn updates_are_small_and_take_effect() {
     world.listen(world.pod(0), 8080);
     world.listen(world.pod(1), 8080);
     let (a, b) = (world.endpoint(0), world.endpoint(1));
-    world.serve(json!({}), &[a.clone()]);
+    world.serve(json!({}), std::slice::from_ref(&a));
     assert_eq!(answers(&world, world.pod(2), VIP), set(&["pod0"]));
-    let steps = world.serve(json!({}), &[b.clone()]);
+    let steps = world.serve(json!({}), std::slice::from_ref(&b));
     assert!(steps.len() <= 5, "{steps:#?}");
     assert_eq!(answers(&world, world.pod(2), VIP), set(&["pod1"]));
     world.serve(json!({}), &[]);
@@ -249,7 +249,7 @@ fn udp_clients_that_keep_their_port_move_to_living_endpoints() {
         client.recv(&mut buffer).map(|n| String::from_utf8_lossy(&buffer[..n]).into_owned())
     };
     assert_eq!(ask().unwrap(), "pod0");
-    world.serve(spec(), &[b.clone()]);
+    world.serve(spec(), std::slice::from_ref(&b));
     let (service, slice) = objects("web", spec(), &[b]);
     let fronts: Fronts = plan::udp_fronts(&service, &[&slice], &world.node, Family::V4);
     let forget = || {
