@@ -1,14 +1,16 @@
 //! Schema tables: types, fields, and what derives from them.
 //!
 //! Tables are flat arrays addressed by index, so that the built-in ones are plain statics (compiled from
-//! `schema/*.kaji`) and those of custom resources are built at run time; both are read
+//! `schema/*.kaji`) and those of custom resources are built at run time by [`Builder`]; both are read
 //! through [`TypeRef`], [`FieldRef`] and [`Shape`].
 
+mod builder;
 pub(crate) mod canonical;
 mod defaults;
 mod tables;
 mod view;
 
+pub use builder::{Builder, CustomField, ShapeId, TypeId};
 pub use tables::{ListType, Literal, MapType, Scalar, Schema};
 pub use view::{Alternative, Default, FieldRef, Lifecycle, ListRef, MapRef, PatchStrategy, Shape, TypeRef};
 

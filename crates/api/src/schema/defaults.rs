@@ -60,7 +60,8 @@ fn fill(ty: TypeRef<'_>, object: &mut Object, path: &[Key], literal: &Literal) {
     match rest {
         [] => {
             let absent = match object.get(name) {
-                None | Some(Value::Null) => true,
+                None => true,
+                Some(Value::Null) => !field.is_nullable(),
                 Some(value) => !field.is_pointer() && value.is_zero(),
             };
             if absent {

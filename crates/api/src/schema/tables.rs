@@ -107,6 +107,8 @@ pub(crate) struct FieldDef {
     pub(crate) place: u16,
 }
 
+/// Flags of fields. 8 is `omitzero`: left out when zero although a struct, which only the compiler of the schema text
+/// needs to know.
 pub(crate) mod field_flag {
     /// Absence is kept apart from zero.
     pub(crate) const POINTER: u16 = 1;
@@ -114,8 +116,6 @@ pub(crate) mod field_flag {
     pub(crate) const REQUIRED: u16 = 2;
     /// Written even when empty.
     pub(crate) const ALWAYS: u16 = 4;
-    /// Left out when zero although a struct.
-    pub(crate) const OMIT_ZERO: u16 = 8;
     /// Its fields stand in the parent in JSON.
     pub(crate) const INLINE: u16 = 16;
     /// Not in JSON.

@@ -40,3 +40,51 @@ fn finds_resources_in_discovery_order() {
     assert_eq!(all.len(), 95);
     assert_eq!(crate::resource::groups()[0].versions[0].name, "v1");
 }
+
+#[test]
+fn schemas_are_built_at_run_time() {
+    let mut builder = Builder::new();
+    let root = builder.add_type("org.example.v1.Thing", false, false);
+    let spec = builder.add_type("org.example.v1.Thing.spec", true, false);
+    let text = builder.scalar(Scalar::String);
+    let texts = builder.list(text, Some(ListType::Set), &[]);
+    let (meta, inner) = (
+        builder.built_in(named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").expect("a type")),
+        builder.object(spec),
+    );
+    let field = |name: &str, shape, default: Option<&str>| CustomField {
+        name: name.to_owned(),
+        shape,
+        required: false,
+        nullable: false,
+        default: default.map(str::to_owned),
+    };
+    builder.set_fields(spec, vec![field("tags", texts, None), field("size", text, Some(r#""small""#))]);
+    let kind_and_version = [field("kind", text, None), field("apiVersion", text, None)];
+    let mut fields = vec![field("spec", inner, None), field("metadata", meta, None)];
+    fields.extend(kind_and_version);
+    builder.set_fields(root, fields);
+    builder.set_kind(root, "example.org", "v1", "Thing");
+    let schema = builder.build();
+    let thing = schema.of(root);
+
+    let given =
+        br#"{"spec":{"tags":["b"],"free":{"z":1,"a":null}},"odd":1,"kind":"Thing","apiVersion":"example.org/v1",
+        "metadata":{"name":"x","foo":1}}"#;
+    let (mut value, strict) = crate::codec::decode_json(thing, given).expect("a thing");
+    assert_eq!(strict.findings, [r#"unknown field "odd""#, r#"unknown field "metadata.foo""#]);
+    thing.default(&mut value);
+    let mut out = vec![];
+    crate::codec::write_json(&value, &mut out);
+    let expected = concat!(
+        r#"{"apiVersion":"example.org/v1","kind":"Thing","metadata":{"name":"x"},"#,
+        r#""spec":{"free":{"z":1,"a":null},"size":"small","tags":["b"]}}"#
+    );
+    assert_eq!(String::from_utf8(out).as_deref(), Ok(expected));
+    let mut normal = value.clone();
+    thing.normalize(&mut normal);
+    assert_eq!(normal, value);
+    let wrong = crate::codec::decode_json(thing, br#"{"metadata":{"name":1}}"#);
+    assert!(wrong.is_err(), "metadata is held to its type");
+    assert_eq!(thing.kinds().next().map(|k| k.to_string()).as_deref(), Some("example.org/v1, Kind=Thing"));
+}
