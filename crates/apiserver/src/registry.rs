@@ -26,6 +26,7 @@ use crate::cache::{Cache, Entry, store_status};
 use crate::context::{RequestContext, Target};
 use crate::server::Api;
 use crate::strategy::Strategy;
+use bytes::Bytes;
 use kaji_api::resource::SubresourceDef;
 use kaji_api::{GroupResource, ResourceDef, Status, Value, schema::TypeRef};
 use kaji_store::{Change, Committed, Expect, Revision};
@@ -163,9 +164,10 @@ impl<'a> Scope<'a> {
     /// Writes the stored form of an object if its key was last written at `expected` (0: doesn't exist).
     async fn put(&self, key: &str, stored: Vec<u8>, expected: Revision) -> Result<Written, Status> {
         let caches = self.api.caches();
-        let sealed = caches.sealer().seal(key, stored.clone());
+        let stored = Bytes::from(stored);
+        let sealed = caches.sealer().seal(key, &stored);
         let expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
-        let change = vec![Change::Put(key.to_owned(), sealed.into())];
+        let change = vec![Change::Put(key.to_owned(), sealed)];
         Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
             Committed::Yes(revision) => {
                 Written::Yes(Entry::from_stored(key, &stored, revision).expect("just encoded").shared())

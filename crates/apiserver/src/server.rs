@@ -40,6 +40,7 @@ pub(crate) struct Parts {
     metrics: Metrics,
     ready: AtomicBool,
     stopping: CancellationToken,
+    stopped: CancellationToken,
 }
 
 impl Api {
@@ -48,8 +49,8 @@ impl Api {
         let sealer = Sealer::from_file(config.encryption_key.as_deref())?;
         let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
         let watch = caches.load().await.map_err(StartError::Load)?;
-        let stopping = CancellationToken::new();
-        tokio::spawn(caches.clone().run(watch, stopping.clone()));
+        let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(caches.clone().run(watch, stopped.clone()));
         let disabled = config.disabled_admission.clone();
         let admission = admission::chain().into_iter().filter(|p| !disabled.iter().any(|d| d == p.name())).collect();
         let api = Api(Arc::new(Parts {
@@ -62,6 +63,7 @@ impl Api {
             metrics: Metrics::default(),
             ready: AtomicBool::new(false),
             stopping,
+            stopped,
         }));
         let _ = api.0.authenticators.set(authn::chain(&api)?);
         let _ = api.0.authorizers.set(authz::chain(&api));
@@ -75,14 +77,20 @@ impl Api {
         &self.0.config
     }
 
-    /// Cancelled when the server stops; tasks of its parts end with it.
+    /// Cancelled when the server begins to stop: watches end, `/readyz` says no, requests at work go on.
     pub fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
+    }
+
+    /// Cancelled when the last request is done; background tasks of the server's parts end with it.
+    pub fn stopped(&self) -> &CancellationToken {
+        &self.0.stopped
     }
 
     /// Ends watches and background tasks. [`Api::serve`] does it by itself at shutdown.
     pub fn stop(&self) {
         self.0.stopping.cancel();
+        self.0.stopped.cancel();
     }
 
     /// Whether start-up is complete.

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine;
+use bytes::Bytes;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -79,10 +80,10 @@ impl Sealer {
     }
 
     /// The form for the store.
-    pub(crate) fn seal(&self, key: &str, plain: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn seal(&self, key: &str, plain: &Bytes) -> Bytes {
         match &self.cipher {
-            Some(cipher) if key.starts_with("/registry/secrets/") => cipher.seal(key, plain),
-            _ => plain,
+            Some(cipher) if key.starts_with("/registry/secrets/") => cipher.seal(key, plain.to_vec()).into(),
+            _ => plain.clone(),
         }
     }
 

@@ -2,9 +2,11 @@
 
 use super::negotiate::{Format, Media, Shape};
 use super::output::{Presenter, encode};
+use super::metrics::WatchGuard;
 use super::protobuf;
 use crate::cache::{Change, Entry};
 use crate::registry::watch::{EventType, Told, Watcher};
+use crate::server::Api;
 use crate::server::body::{Body, Response};
 use bytes::{Bytes, BytesMut};
 use futures::stream;
@@ -16,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 const BURST: usize = 64 << 10;
 
 /// The answer to a watch; it ends when the server stops.
-pub(crate) fn respond(watcher: Watcher, presenter: Presenter, stop: CancellationToken) -> Response {
+pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter) -> Response {
     let content_type = match presenter.format.media {
         Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
-    let state = State { watcher, presenter, over: false, headed: false, stop };
+    let _counted = WatchGuard::new(api, presenter.stored);
+    let stop = api.stopping().clone();
+    let state = State { watcher, presenter, over: false, headed: false, stop, _counted };
     let pieces = stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
         Some((piece, state))
@@ -36,6 +40,7 @@ struct State {
     /// A table's columns have been sent.
     headed: bool,
     stop: CancellationToken,
+    _counted: WatchGuard,
 }
 
 impl State {

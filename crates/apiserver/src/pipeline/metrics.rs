@@ -2,6 +2,7 @@
 
 use crate::context::RequestInfo;
 use crate::server::Api;
+use kaji_api::ResourceDef;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -30,7 +31,7 @@ pub(crate) struct Metrics {
     durations: Mutex<BTreeMap<String, Histogram>>,
     reading: AtomicI64,
     writing: AtomicI64,
-    watching: AtomicI64,
+    watching: Mutex<BTreeMap<&'static str, (&'static str, i64)>>,
 }
 
 impl Default for Metrics {
@@ -41,17 +42,41 @@ impl Default for Metrics {
             durations: Mutex::default(),
             reading: AtomicI64::new(0),
             writing: AtomicI64::new(0),
-            watching: AtomicI64::new(0),
+            watching: Mutex::default(),
         }
     }
 }
 
 /// Counts a request as running until dropped.
-pub(crate) struct Running<'a>(&'a AtomicI64);
+pub(crate) struct Running<'a>(Option<&'a AtomicI64>);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(gauge) = self.0 {
+            gauge.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts a watch until dropped.
+pub(crate) struct WatchGuard {
+    api: Api,
+    prefix: &'static str,
+}
+
+impl WatchGuard {
+    /// A watch of a resource begins.
+    pub(crate) fn new(api: &Api, row: &ResourceDef) -> Self {
+        api.metrics().watching.lock().entry(row.prefix).or_insert((row.plural, 0)).1 += 1;
+        WatchGuard { api: api.clone(), prefix: row.prefix }
+    }
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        if let Some((_, count)) = self.api.metrics().watching.lock().get_mut(self.prefix) {
+            *count -= 1;
+        }
     }
 }
 
@@ -59,11 +84,13 @@ impl Metrics {
     /// A request begins.
     pub(crate) fn begin(&self, info: &RequestInfo) -> Running<'_> {
         let gauge = match info.verb.as_str() {
-            "watch" => &self.watching,
-            "get" | "list" => &self.reading,
-            _ => &self.writing,
+            _ if super::info::is_long_running(info) => None,
+            "get" | "list" => Some(&self.reading),
+            _ => Some(&self.writing),
         };
-        gauge.fetch_add(1, Ordering::Relaxed);
+        if let Some(gauge) = gauge {
+            gauge.fetch_add(1, Ordering::Relaxed);
+        }
         Running(gauge)
     }
 
@@ -112,6 +139,10 @@ impl Metrics {
         for (kind, gauge) in [("readOnly", &self.reading), ("mutating", &self.writing)] {
             let now = gauge.load(Ordering::Relaxed);
             let _ = writeln!(out, "apiserver_current_inflight_requests{{request_kind=\"{kind}\"}} {now}");
+        }
+        head(out, "apiserver_longrunning_requests", "gauge", "Watches running, by resource.");
+        for (resource, count) in self.watching.lock().values() {
+            let _ = writeln!(out, "apiserver_longrunning_requests{{resource=\"{resource}\",verb=\"WATCH\"}} {count}");
         }
     }
 }

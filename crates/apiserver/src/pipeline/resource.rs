@@ -138,7 +138,7 @@ async fn watch(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
     let options = ListOptions::parse(&asked.query, true)?;
     let selection = Selection::parse(&scope, &options)?;
     let watcher = scope.watch(&options, selection).await?;
-    Ok(frames::respond(watcher, presenter, asked.api.stopping().clone()))
+    Ok(frames::respond(asked.api, watcher, presenter))
 }
 
 async fn create(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {

@@ -39,7 +39,15 @@ impl Scope<'_> {
         let mut current = self.cache.get(&self.key());
         for _ in 0..ATTEMPTS {
             let Some(entry) = current else {
-                return self.create_by_update(mode, transform).await.map(|entry| (entry, true));
+                match self.create_by_update(mode, transform).await {
+                    // Somebody else created it meanwhile: then this is an update after all.
+                    Err(status) if status.reason == "AlreadyExists" => {
+                        self.api.caches().fresh().await?;
+                        current = self.cache.get(&self.key());
+                        continue;
+                    }
+                    other => return other.map(|entry| (entry, true)),
+                }
             };
             match self.attempt(mode, &entry, transform).await? {
                 Attempt::Done(entry) => return Ok((entry, false)),

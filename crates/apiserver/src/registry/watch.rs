@@ -69,10 +69,7 @@ impl Scope<'_> {
     /// Starts a watch. A start that is too old is told as the first event, as upstream does.
     pub(crate) async fn watch(&self, options: &ListOptions, selection: Selection) -> Result<Watcher, Status> {
         let caches = self.api.caches();
-        let prefix = self.cache.scope(match self.namespace {
-            "" => selection.namespace().unwrap_or_default(),
-            namespace => namespace,
-        });
+        let prefix = self.narrowed(&selection);
         let timeout = Duration::from_secs(options.timeout_seconds.unwrap_or_else(default_timeout));
         let mut watcher = Watcher {
             row: self.stored,
@@ -107,6 +104,18 @@ impl Scope<'_> {
             watcher.initial_bookmark = asked.then_some(snapshot.revision);
         }
         Ok(watcher)
+    }
+
+    /// The narrowest key prefix that holds all that can be selected.
+    fn narrowed(&self, selection: &Selection) -> String {
+        let namespace = match self.namespace {
+            "" => selection.namespace().unwrap_or_default(),
+            namespace => namespace,
+        };
+        match selection.name() {
+            Some(name) if !self.stored.namespaced || !namespace.is_empty() => self.cache.key(namespace, name),
+            _ => self.cache.scope(namespace),
+        }
     }
 
     fn resume(&self, mut watcher: Watcher, revision: Revision) -> Result<Watcher, Status> {

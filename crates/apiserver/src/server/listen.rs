@@ -99,11 +99,12 @@ impl Api {
             }
         }
         drop(listener);
-        self.stop();
+        self.stopping().cancel();
         connections.close();
         if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
             tracing::warn!(open = connections.len(), "connections left open at shutdown");
         }
+        self.stop();
     }
 
     fn tls(&self) -> Result<ServerConfig, ServeError> {
@@ -154,6 +155,8 @@ async fn connection(api: Api, tls: TlsAcceptor, stream: TcpStream, peer: SocketA
     builder
         .http2()
         .timer(TokioTimer::new())
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS as u32)
         .max_pending_accept_reset_streams(20)

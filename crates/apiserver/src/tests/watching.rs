@@ -83,7 +83,7 @@ async fn too_old_a_start_is_gone() {
     assert_eq!(event["type"], "ERROR");
     assert_eq!(event["object"]["code"], 410);
     assert_eq!(event["object"]["reason"], "Expired");
-    assert_eq!(event["object"]["message"], "too old resource version: 1 (3)");
+    assert!(event["object"]["message"].as_str().unwrap().starts_with("too old resource version: 1 ("));
     assert!(old.next().await.is_none());
 }
 
