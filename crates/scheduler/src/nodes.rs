@@ -1,0 +1,152 @@
+//! The nodes with what runs on them, as the scheduler sees them: the informers' state and the decisions that
+//! have not come back yet.
+
+use crate::requests::{Amounts, pod_requests, scored_requests};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// A pod on a node, with what is asked of it again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) requests: Amounts,
+    pub(crate) scored: Amounts,
+}
+
+/// One node and its pods.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeInfo {
+    pub(crate) name: String,
+    /// None while only pods are known.
+    pub(crate) node: Option<Arc<Node>>,
+    pub(crate) pods: HashMap<String, Placed>,
+    pub(crate) requested: Amounts,
+    pub(crate) scored: Amounts,
+    pub(crate) allocatable: Amounts,
+}
+
+/// A state of all nodes; cheap to take.
+pub(crate) type Snapshot = Vec<Arc<NodeInfo>>;
+
+#[derive(Default)]
+pub(crate) struct Nodes(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    nodes: BTreeMap<String, Arc<NodeInfo>>,
+    /// Where each placed pod is, by uid.
+    places: HashMap<String, String>,
+    /// Decided, but not yet seen bound.
+    assumed: HashMap<String, String>,
+}
+
+impl NodeInfo {
+    /// The node's labels.
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.node.as_ref()?.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    fn put(&mut self, uid: &str, placed: Placed) {
+        self.take(uid);
+        self.requested.add(&placed.requests);
+        self.scored.add(&placed.scored);
+        self.pods.insert(uid.to_owned(), placed);
+    }
+
+    fn take(&mut self, uid: &str) {
+        if let Some(placed) = self.pods.remove(uid) {
+            self.requested.subtract(&placed.requests);
+            self.scored.subtract(&placed.scored);
+        }
+    }
+}
+
+/// `spec.nodeName`, or empty.
+pub(crate) fn node_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
+}
+
+/// Succeeded or failed: it needs nothing any more.
+pub(crate) fn is_finished(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+impl Nodes {
+    /// All nodes that exist, by name.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.0.lock().nodes.values().filter(|n| n.node.is_some()).cloned().collect()
+    }
+
+    pub(crate) fn set_node(&self, name: &str, node: Option<Arc<Node>>) {
+        let mut state = self.0.lock();
+        let info = state.info(name);
+        info.allocatable =
+            Amounts::of(node.as_ref().and_then(|n| n.status.as_ref()).and_then(|s| s.allocatable.as_ref()));
+        info.node = node;
+        if info.node.is_none() && info.pods.is_empty() {
+            state.nodes.remove(name);
+        }
+    }
+
+    /// A pod that is bound, as the server tells; a finished one frees its place.
+    pub(crate) fn set_pod(&self, pod: &Arc<Pod>) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut state = self.0.lock();
+        state.remove(&uid);
+        if !is_finished(pod) {
+            state.put(&uid, node_of(pod), pod.clone());
+        }
+    }
+
+    pub(crate) fn remove_pod(&self, uid: &str) {
+        self.0.lock().remove(uid);
+    }
+
+    /// Counts a pod as placed before the server has said so.
+    pub(crate) fn assume(&self, pod: &Arc<Pod>, node: &str) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut state = self.0.lock();
+        state.put(&uid, node, pod.clone());
+        state.assumed.insert(uid, node.to_owned());
+    }
+
+    /// Takes an assumption back: the binding failed.
+    pub(crate) fn forget(&self, uid: &str) {
+        let mut state = self.0.lock();
+        if state.assumed.contains_key(uid) {
+            state.remove(uid);
+        }
+    }
+
+    pub(crate) fn is_assumed(&self, uid: &str) -> bool {
+        self.0.lock().assumed.contains_key(uid)
+    }
+}
+
+impl State {
+    fn info(&mut self, name: &str) -> &mut NodeInfo {
+        let info = self
+            .nodes
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(NodeInfo { name: name.to_owned(), ..NodeInfo::default() }));
+        Arc::make_mut(info)
+    }
+
+    fn put(&mut self, uid: &str, node: &str, pod: Arc<Pod>) {
+        let placed = Placed { requests: pod_requests(&pod), scored: scored_requests(&pod), pod };
+        self.info(node).put(uid, placed);
+        self.places.insert(uid.to_owned(), node.to_owned());
+    }
+
+    fn remove(&mut self, uid: &str) {
+        self.assumed.remove(uid);
+        let Some(node) = self.places.remove(uid) else { return };
+        let info = self.info(&node);
+        info.take(uid);
+        if info.node.is_none() && info.pods.is_empty() {
+            self.nodes.remove(&node);
+        }
+    }
+}

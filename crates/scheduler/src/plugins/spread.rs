@@ -1,0 +1,151 @@
+//! PodTopologySpread.
+
+use super::{MAX, affinity, taints};
+use crate::cycle::Cycle;
+use crate::nodes::{NodeInfo, Placed, Snapshot};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, TopologySpreadConstraint};
+use kaji_api::selector::{LabelSelector, Operator, Requirement};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// A constraint, its pods counted per domain.
+struct Constraint {
+    key: String,
+    max_skew: i64,
+    min_domains: usize,
+    selects_itself: bool,
+    /// Pods per value of the key, on the nodes that count.
+    counts: HashMap<String, i64>,
+}
+
+/// The pod's constraints.
+#[derive(Default)]
+pub(crate) struct Spread {
+    required: Vec<Constraint>,
+    preferred: Vec<Constraint>,
+}
+
+impl Spread {
+    pub(crate) fn new(pod: &Pod, spec: &PodSpec, nodes: &Snapshot) -> Self {
+        let all = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+        let (required, preferred): (Vec<_>, Vec<_>) = all.iter().partition(|c| c.when_unsatisfiable == "DoNotSchedule");
+        let keys = |list: &[&TopologySpreadConstraint]| list.iter().map(|c| c.topology_key.clone()).collect::<Vec<_>>();
+        let (required_keys, preferred_keys) = (keys(&required), keys(&preferred));
+        Spread {
+            required: required.iter().map(|c| count(c, pod, spec, nodes, &required_keys)).collect(),
+            preferred: preferred.iter().map(|c| count(c, pod, spec, nodes, &preferred_keys)).collect(),
+        }
+    }
+}
+
+/// The constraint's selector, with the pod's own values for `matchLabelKeys`.
+fn selector_of(constraint: &TopologySpreadConstraint, pod: &Pod) -> LabelSelector {
+    let value = constraint.label_selector.as_ref().and_then(|s| kaji_api::Value::from_view(s).ok());
+    let selector = LabelSelector::from_value(&value.unwrap_or_default()).unwrap_or_else(|_| LabelSelector::nothing());
+    let labels = pod.metadata.labels.clone().unwrap_or_default();
+    let mut requirements = selector.requirements().to_vec();
+    let extra = constraint.match_label_keys.iter().flatten().filter_map(|key| Some((key, labels.get(key)?)));
+    let before = requirements.len();
+    requirements.extend(extra.map(|(key, value)| Requirement {
+        key: key.clone(),
+        operator: Operator::In,
+        values: vec![value.clone()],
+    }));
+    if requirements.len() == before { selector } else { LabelSelector::of(requirements) }
+}
+
+fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    selector.matches(|key| labels.and_then(|l| l.get(key)).map(String::as_str))
+}
+
+fn count(
+    constraint: &TopologySpreadConstraint,
+    pod: &Pod,
+    spec: &PodSpec,
+    nodes: &Snapshot,
+    keys: &[String],
+) -> Constraint {
+    let selector = selector_of(constraint, pod);
+    let counted = |placed: &&Placed| {
+        placed.pod.metadata.namespace == pod.metadata.namespace
+            && placed.pod.metadata.deletion_timestamp.is_none()
+            && selects(&selector, &placed.pod)
+    };
+    let honors = |policy: &Option<String>, default: bool| policy.as_deref().map_or(default, |p| p == "Honor");
+    let mut counts: HashMap<String, i64> = HashMap::new();
+    for node in nodes {
+        let fits = (!honors(&constraint.node_affinity_policy, true) || affinity::required(spec, node))
+            && (!honors(&constraint.node_taints_policy, false) || no_repelling_taint(spec, node));
+        // A node without one of the keys takes no part.
+        if !fits || !keys.iter().all(|key| node.label(key).is_some()) {
+            continue;
+        }
+        let Some(domain) = node.label(&constraint.topology_key) else { continue };
+        let here = node.pods.values().filter(counted).count();
+        *counts.entry(domain.to_owned()).or_default() += i64::try_from(here).unwrap_or(i64::MAX);
+    }
+    Constraint {
+        key: constraint.topology_key.clone(),
+        max_skew: constraint.max_skew.into(),
+        min_domains: usize::try_from(constraint.min_domains.unwrap_or(1)).unwrap_or(1),
+        selects_itself: selects(&selector, pod),
+        counts,
+    }
+}
+
+fn no_repelling_taint(spec: &PodSpec, node: &NodeInfo) -> bool {
+    let all = node.node.as_ref().and_then(|n| n.spec.as_ref()).and_then(|s| s.taints.as_deref()).unwrap_or_default();
+    all.iter().all(|t| t.effect == "PreferNoSchedule" || taints::tolerated(spec, t))
+}
+
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+    for constraint in &cycle.spread.required {
+        let Some(domain) = node.label(&constraint.key) else {
+            return Err(vec![
+                "node(s) didn't match pod topology spread constraints (missing required label)".to_owned(),
+            ]);
+        };
+        // Too few domains count as an empty one.
+        let least = if constraint.counts.len() < constraint.min_domains {
+            0
+        } else {
+            constraint.counts.values().copied().min().unwrap_or_default()
+        };
+        let here = constraint.counts.get(domain).copied().unwrap_or_default();
+        if here + i64::from(constraint.selects_itself) - least > constraint.max_skew {
+            return Err(vec!["node(s) didn't match pod topology spread constraints".to_owned()]);
+        }
+    }
+    Ok(())
+}
+
+/// Few matching pods in a node's domains are better; keys with many domains weigh more.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of pods and domains")]
+pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&Arc<NodeInfo>]) -> Vec<i64> {
+    let constraints = &cycle.spread.preferred;
+    if constraints.is_empty() {
+        return vec![0; nodes.len()];
+    }
+    let raw = |node: &&Arc<NodeInfo>| -> Option<i64> {
+        let mut sum = 0.0;
+        for constraint in constraints {
+            let domain = node.label(&constraint.key)?;
+            let size = if constraint.key == HOSTNAME { nodes.len() } else { constraint.counts.len() };
+            let here = constraint.counts.get(domain).copied().unwrap_or_default() as f64;
+            sum += here * ((size + 2) as f64).ln() + (constraint.max_skew - 1) as f64;
+        }
+        Some(sum.round() as i64)
+    };
+    let scores: Vec<Option<i64>> = nodes.iter().map(raw).collect();
+    let known = || scores.iter().flatten().copied();
+    let (least, most) = (known().min().unwrap_or_default(), known().max().unwrap_or_default());
+    let stretch = |score: &Option<i64>| match score {
+        None => 0,
+        Some(_) if most == 0 => MAX,
+        Some(score) => MAX * (most + least - score) / most,
+    };
+    scores.iter().map(stretch).collect()
+}
