@@ -1,15 +1,29 @@
 //! Authentication: who is it?
 
+mod certificate;
+mod key;
+pub(crate) mod openid;
+mod proxy;
+pub(crate) mod token;
+
 use crate::context::UserInfo;
 use crate::server::{Api, StartError};
+use certificate::Issuer;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use kaji_api::Status;
+use std::path::Path;
 
 /// One way to authenticate. `Ok(None)`: this request carries nothing that I know; ask the next.
 pub trait Authenticator: Send + Sync {
     /// Who sent it; an error refuses at once (401).
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, Status>>;
+
+    /// Itself, where it knows service account tokens: they are issued and reviewed there.
+    #[expect(private_interfaces, reason = "for the server's own parts")]
+    fn as_tokens(&self) -> Option<&token::Tokens> {
+        None
+    }
 }
 
 /// The verified client certificate chain of a connection (DER, leaf first), in the request's extensions.
@@ -22,6 +36,33 @@ pub struct LocalIdentity(pub std::sync::Arc<UserInfo>);
 
 /// The authenticators of a server, asked in order. In-process callers ([`LocalIdentity`]) are known before
 /// these are asked; a request that none of them knows is `system:anonymous`.
-pub(crate) fn chain(_api: &Api) -> Result<Vec<Box<dyn Authenticator>>, StartError> {
-    Ok(Vec::new())
+pub(crate) fn chain(api: &Api) -> Result<Vec<Box<dyn Authenticator>>, StartError> {
+    let config = api.config();
+    let mut chain: Vec<Box<dyn Authenticator>> = Vec::new();
+    if let Some(path) = &config.front_proxy_ca {
+        let issuer = Issuer::from_pem_file(path).map_err(|why| bad("the authority of front proxies", path, why))?;
+        chain.push(Box::new(proxy::FrontProxies(issuer)));
+    }
+    let path = &config.client_ca;
+    let issuer = Issuer::from_pem_file(path).map_err(|why| bad("the authority of client certificates", path, why))?;
+    chain.push(Box::new(certificate::Certificates::new(issuer)));
+    chain.push(Box::new(tokens(api)?));
+    Ok(chain)
+}
+
+fn tokens(api: &Api) -> Result<token::Tokens, StartError> {
+    const WHAT: &str = "the key of service account tokens";
+    let config = api.config();
+    let path = &config.service_account_key;
+    let pem = std::fs::read_to_string(path).map_err(|cause| StartError::ReadFile {
+        what: WHAT,
+        path: path.clone(),
+        cause,
+    })?;
+    let key = key::SigningKey::from_pem(&pem).map_err(|why| bad(WHAT, path, why))?;
+    Ok(token::Tokens::new(key, &config.service_account_issuer, api.caches().clone()))
+}
+
+fn bad(what: &'static str, path: &Path, why: String) -> StartError {
+    StartError::BadFile { what, path: path.to_owned(), why }
 }

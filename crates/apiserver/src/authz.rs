@@ -7,7 +7,8 @@ pub(crate) mod objects;
 pub(crate) mod rbac;
 pub(crate) mod rule;
 
-pub(crate) use escalation::check_grant;
+pub(crate) use escalation::{Grant, check_grant};
+pub(crate) use node::node_name;
 
 use crate::context::UserInfo;
 use crate::server::Api;
@@ -66,6 +67,8 @@ pub trait Authorizer: Send + Sync {
 }
 
 /// The authorizers of a server, asked in order; members of `system:masters` pass before these are asked.
-pub(crate) fn chain(_api: &Api) -> Vec<Box<dyn Authorizer>> {
-    Vec::new()
+pub(crate) fn chain(api: &Api) -> Vec<Box<dyn Authorizer>> {
+    let objects = &**api.caches();
+    let node_rules = crate::bootstrap::policy::rules_of("system:node");
+    vec![Box::new(node::Node::new(objects, node_rules)), Box::new(rbac::Rbac::new(objects))]
 }

@@ -118,13 +118,17 @@ impl Api {
         &self.0.metrics
     }
 
+    pub(crate) fn authorizers(&self) -> &[Box<dyn Authorizer>] {
+        self.0.authorizers.get().map_or(&[], |a| a)
+    }
+
     /// Asks the authorizers in order; members of `system:masters` may do everything.
     pub async fn authorize(&self, question: &Question) -> Decision {
         if question.user.in_group("system:masters") {
             return Decision::Allow(String::new());
         }
         let mut reasons = Vec::new();
-        for authorizer in self.0.authorizers.get().map_or(&[][..], |a| a) {
+        for authorizer in self.authorizers() {
             match authorizer.authorize(question).await {
                 Decision::NoOpinion(why) if why.is_empty() => {}
                 Decision::NoOpinion(why) => reasons.push(why),

@@ -1,7 +1,9 @@
 //! What authentication and authorization read of the stored objects: single ones, and what has changed since
 //! they last looked. Nothing here waits.
 
+use crate::cache::{Cache, Caches, ChangeKind, Cursor, Entry};
 use kaji_api::Value;
+use kaji_store::Revision;
 use std::sync::Arc;
 
 /// The stored objects, by key prefix (`pods`, `minions`, `clusterroles`).
@@ -42,7 +44,7 @@ pub(crate) struct Change {
 #[derive(Clone)]
 pub(crate) enum Object {
     /// As the cache keeps it.
-    Stored(Arc<crate::cache::Entry>),
+    Stored(Arc<Entry>),
     /// As tests make it.
     #[cfg(test)]
     Plain(Value),
@@ -89,6 +91,75 @@ fn living_uid(json: &[u8]) -> Option<String> {
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+impl Objects for Caches {
+    fn get(&self, prefix: &str, namespace: &str, name: &str) -> Option<Object> {
+        let cache = Caches::get(self, prefix)?;
+        cache.get(&cache.key(namespace, name)).map(Object::Stored)
+    }
+
+    fn follow(&self, prefix: &'static str) -> Box<dyn Feed> {
+        match Caches::get(self, prefix) {
+            Some(cache) => Box::new(CacheFeed { cache: cache.clone(), cursor: None, seen: 0 }),
+            None => Box::new(Nothing),
+        }
+    }
+}
+
+/// Follows a watch cache.
+struct CacheFeed {
+    cache: Arc<Cache>,
+    cursor: Option<Cursor>,
+    /// The cache's last change when news were last taken.
+    seen: Revision,
+}
+
+impl Feed for CacheFeed {
+    fn has_news(&self) -> bool {
+        self.cursor.is_none() || self.cache.last_change() != self.seen
+    }
+
+    fn news(&mut self) -> News {
+        // Before looking: what comes meanwhile is news again.
+        self.seen = self.cache.last_change();
+        if let Some(changes) = self.cursor.as_mut().and_then(|c| changes(c, &self.cache)) {
+            return News::Changes(changes);
+        }
+        let (snapshot, cursor) = self.cache.snapshot_and_follow(&self.cache.root);
+        self.cursor = Some(cursor);
+        News::All(snapshot.entries.iter().map(|e| change(&self.cache, e, Some(e.clone()))).collect())
+    }
+}
+
+/// Everything up to now; none: the cursor was cut.
+fn changes(cursor: &mut Cursor, cache: &Cache) -> Option<Vec<Change>> {
+    let mut all = Vec::new();
+    loop {
+        let batch = cursor.try_next().ok()?;
+        if batch.is_empty() {
+            return Some(all);
+        }
+        all.extend(batch.iter().map(|c| change(cache, &c.entry, (c.kind == ChangeKind::Put).then(|| c.entry.clone()))));
+    }
+}
+
+fn change(cache: &Cache, entry: &Entry, now: Option<Arc<Entry>>) -> Change {
+    let (namespace, name) = entry.names(cache.row);
+    Change { namespace: namespace.to_owned(), name: name.to_owned(), object: now.map(Object::Stored) }
+}
+
+/// A resource that is not served has no objects.
+struct Nothing;
+
+impl Feed for Nothing {
+    fn has_news(&self) -> bool {
+        false
+    }
+
+    fn news(&mut self) -> News {
+        News::Changes(Vec::new())
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,156 @@
+//! Client certificates: the common name is the user, organizations are groups.
+
+use super::{Authenticator, PeerCertificates};
+use crate::context::UserInfo;
+use aws_lc_rs::digest::{SHA256, digest};
+use der::Decode;
+use der::asn1::ObjectIdentifier;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use kaji_api::Status;
+use kaji_pki::Subject;
+use parking_lot::Mutex;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use x509_cert::Certificate;
+
+/// Kubernetes' own attribute for a user's uid.
+const UID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57683.2");
+/// What a user's `extra` calls the credential it came with.
+pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+/// Certificates remembered.
+const REMEMBERED: usize = 1024;
+
+/// An authority that vouches for client certificates.
+pub(super) struct Issuer(Arc<dyn ClientCertVerifier>);
+
+impl Issuer {
+    /// From a PEM file; the error says what is wrong with it.
+    pub(super) fn from_pem_file(path: &Path) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())? {
+            roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        verifier.build().map(Issuer).map_err(|e| e.to_string())
+    }
+
+    /// Whether it issued a chain that is valid now.
+    pub(super) fn vouches(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let Some((leaf, intermediates)) = chain.split_first() else { return false };
+        self.0.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
+    }
+}
+
+/// The authenticator.
+pub(super) struct Certificates {
+    issuer: Issuer,
+    /// By digest of the certificate: the user (none: it names nobody) and the end of validity.
+    known: Mutex<HashMap<[u8; 32], (Option<UserInfo>, Duration)>>,
+}
+
+impl Certificates {
+    /// Certificates that an authority issued.
+    pub(super) fn new(issuer: Issuer) -> Self {
+        Certificates { issuer, known: Mutex::default() }
+    }
+
+    fn user(&self, chain: &[CertificateDer<'static>]) -> Result<Option<UserInfo>, String> {
+        let Some(leaf) = chain.first() else { return Ok(None) };
+        let digest: [u8; 32] = digest(&SHA256, leaf).as_ref().try_into().expect("SHA-256 has 32 bytes");
+        if let Some((user, end)) = self.known.lock().get(&digest)
+            && UnixTime::now().as_secs() < end.as_secs()
+        {
+            return Ok(user.clone());
+        }
+        // Another authority's certificates may pass the handshake, too: the front proxies'.
+        if !self.issuer.vouches(chain) {
+            return Ok(None);
+        }
+        let certificate = Certificate::from_der(leaf).map_err(|e| format!("malformed certificate: {e}"))?;
+        let user = user_of(&certificate, &digest)?;
+        let end = certificate.tbs_certificate().validity().not_after.to_unix_duration();
+        let mut known = self.known.lock();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(digest, (user.clone(), end));
+        Ok(user)
+    }
+}
+
+fn user_of(certificate: &Certificate, digest: &[u8; 32]) -> Result<Option<UserInfo>, String> {
+    let name = certificate.tbs_certificate().subject();
+    let Subject { common_name, organizations } = Subject::from_name(name);
+    if common_name.is_empty() {
+        return Ok(None);
+    }
+    let uids: Vec<_> = name.iter().filter(|a| a.oid == UID).collect();
+    let uid = match uids.as_slice() {
+        [] => String::new(),
+        [uid] => String::from_utf8_lossy(uid.value.value()).into_owned(),
+        several => return Err(format!("expected 1 UID, but found {}", several.len())),
+    };
+    let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    let extra = [(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={hex}")])].into();
+    Ok(Some(UserInfo { name: common_name, uid, groups: organizations, extra }))
+}
+
+impl Authenticator for Certificates {
+    fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, Status>> {
+        let chain = request.extensions.get::<PeerCertificates>();
+        let user = chain.map_or(Ok(None), |chain| self.user(&chain.0));
+        Box::pin(std::future::ready(user.map_err(Status::unauthorized)))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use kaji_pki::{Authority, Key, Usage};
+
+    /// An authority in a file, and a certificate of it.
+    pub(in crate::authn) fn issue(subject: Subject) -> (tempfile::NamedTempFile, Vec<CertificateDer<'static>>) {
+        let authority = Authority::generate("test-ca", Duration::from_secs(3600)).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), authority.certificate_pem()).unwrap();
+        let key = Key::generate().unwrap();
+        let wanted = kaji_pki::Certificate {
+            subject,
+            dns: Vec::new(),
+            ips: Vec::new(),
+            usage: Usage::Client,
+            lifetime: Duration::from_secs(600),
+        };
+        let pem = authority.issue(&wanted, key.public().unwrap()).unwrap();
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().unwrap();
+        (file, chain)
+    }
+
+    #[test]
+    fn a_certificate_names_a_user_and_all_its_groups() {
+        let (file, chain) = issue(Subject::new("jane", &["dev", "ops"]));
+        let certificates = Certificates::new(Issuer::from_pem_file(file.path()).unwrap());
+        for _ in 0..2 {
+            let user = certificates.user(&chain).unwrap().unwrap();
+            assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["dev".to_owned(), "ops".to_owned()]));
+            assert!(user.extra[CREDENTIAL_ID][0].starts_with("X509SHA256="));
+        }
+    }
+
+    #[test]
+    fn another_authority_s_certificate_names_nobody() {
+        let (_, chain) = issue(Subject::new("jane", &["system:masters"]));
+        let (other, _) = issue(Subject::new("x", &[]));
+        let certificates = Certificates::new(Issuer::from_pem_file(other.path()).unwrap());
+        assert_eq!(certificates.user(&chain).unwrap(), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! What relying parties need to verify service account tokens by themselves: OpenID discovery and the key set.
+
+use super::token::Tokens;
+use crate::server::Api;
+use serde_json::json;
+
+/// A document: its media type and text.
+pub(crate) type Document = (&'static str, String);
+
+/// The document at a path; none: no such path.
+pub(crate) fn document(api: &Api, path: &str) -> Option<Document> {
+    let tokens = api.authenticators().iter().find_map(|a| a.as_tokens())?;
+    match path {
+        "/.well-known/openid-configuration" => {
+            let config = api.config();
+            let address = std::net::SocketAddr::new(config.advertise_address, config.bind.port());
+            Some(("application/json", configuration(tokens, &format!("https://{address}/openid/v1/jwks"))))
+        }
+        "/openid/v1/jwks" => Some(("application/jwk-set+json", keys(tokens))),
+        _ => None,
+    }
+}
+
+fn configuration(tokens: &Tokens, keys: &str) -> String {
+    let issuer = json!(tokens.issuer());
+    let algorithm = tokens.key().algorithm();
+    format!(
+        r#"{{"issuer":{issuer},"jwks_uri":"{keys}","response_types_supported":["id_token"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["{algorithm}"]}}"#
+    )
+}
+
+fn keys(tokens: &Tokens) -> String {
+    format!(r#"{{"keys":[{}]}}"#, tokens.key().jwk())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::tests::{ISSUER, tokens};
+    use super::*;
+    use crate::authz::objects::fake::FakeObjects;
+
+    #[test]
+    fn the_documents_name_issuer_and_key() {
+        let tokens = tokens(&FakeObjects::default());
+        let document: serde_json::Value = serde_json::from_str(&configuration(&tokens, "https://x/keys")).unwrap();
+        assert_eq!((&document["issuer"], &document["jwks_uri"]), (&json!(ISSUER), &json!("https://x/keys")));
+        let set: serde_json::Value = serde_json::from_str(&keys(&tokens)).unwrap();
+        assert_eq!(set["keys"][0]["crv"], "P-256");
+        assert_eq!(set["keys"][0]["kid"].as_str().unwrap().len(), 43);
+    }
+}
