@@ -4,6 +4,7 @@ mod harness;
 mod limits;
 mod negotiation;
 mod objects;
+mod observed;
 mod pods;
 mod selection;
 mod stubs;

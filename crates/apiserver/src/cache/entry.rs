@@ -68,7 +68,12 @@ impl Entry {
         Some(Self::splice(key, &json[..at], &json[at..], revision))
     }
 
+    /// Revision 0 is that of objects never written (dry runs): they show none.
     fn splice(key: &str, head: &[u8], tail: &[u8], revision: Revision) -> Self {
+        if revision == 0 {
+            let json = [head, tail].concat().into();
+            return Entry { key: key.to_owned(), json, revision, digits: 0, selected: OnceLock::new() };
+        }
         let mut json = Vec::with_capacity(head.len() + tail.len() + SPLICE.len() + 21);
         json.extend_from_slice(head);
         json.extend_from_slice(SPLICE);

@@ -15,7 +15,7 @@ fn stubs() -> Option<Vec<Json>> {
 
 fn path(row: &ResourceDef) -> String {
     let root = if row.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", row.group) };
-    let namespace = if row.namespaced { "/namespaces/ns" } else { "" };
+    let namespace = if row.namespaced { "/namespaces/etcdstoragepathtestnamespace" } else { "" };
     format!("{root}/{}{namespace}/{}", row.version, row.plural)
 }
 
@@ -62,7 +62,7 @@ async fn live(s: &Server, row: &ResourceDef, stub: &Json) -> Result<(), String> 
 async fn every_stub_lives_and_dies() {
     let Some(stubs) = stubs() else { return };
     let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
-    s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
+    s.post("/api/v1/namespaces", &json!({"metadata": {"name": "etcdstoragepathtestnamespace"}})).await.ok();
     let mut failures = Vec::new();
     let mut tried = 0;
     for stub in &stubs {

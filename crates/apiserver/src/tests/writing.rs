@@ -104,6 +104,7 @@ async fn dry_runs_leave_nothing() {
     let s = Server::with_namespace("ns").await;
     let dry = s.post(&format!("{MAPS}?dryRun=All"), &json!({"metadata": {"name": "a"}})).await;
     assert_eq!(dry.code, 201);
+    assert!(dry.json()["metadata"].get("resourceVersion").is_none());
     s.get(&format!("{MAPS}/a")).await.fails(404);
     let made = s.post(MAPS, &json!({"metadata": {"name": "a"}})).await.ok();
     s.merge(&format!("{MAPS}/a?dryRun=All"), &json!({"data": {"k": "v"}})).await.ok();
