@@ -349,3 +349,51 @@ async fn shutdown_ends_the_sockets() {
     shutdown.cancel();
     timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
 }
+
+/// An API server with one service and its namespace, where nothing ever changes.
+fn client() -> kaji_client::Client {
+    use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+    kaji_client::local::client(tower::service_fn(async |request: http::Request<kube::client::Body>| {
+        let items = match request.uri().path().rsplit('/').next() {
+            _ if request.uri().query().unwrap_or_default().contains("watch=true") => std::future::pending().await,
+            Some("namespaces") => json!([{"metadata": {"name": "ns", "resourceVersion": "1"}}]),
+            Some("services") => json!([{"metadata": {"namespace": "ns", "name": "web", "resourceVersion": "2"},
+                "spec": {"clusterIP": "10.96.0.20"}}]),
+            _ => json!([]),
+        };
+        let list = json!({"metadata": {"resourceVersion": "3"}, "items": items}).to_string();
+        let body: UnsyncBoxBody<bytes::Bytes, std::convert::Infallible> = Full::from(list).boxed_unsync();
+        Ok::<_, std::convert::Infallible>(http::Response::new(body))
+    }))
+}
+
+#[tokio::test]
+async fn the_whole_server_learns_from_the_api() {
+    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let config =
+        crate::Config { upstreams: Upstreams::These(Vec::new()), ..crate::Config::new("cluster.local", vec![free]) };
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(crate::run(client(), config, shutdown.clone()));
+    let ask = async {
+        loop {
+            // Until the sockets are bound and the lists are in, there is no answer or SERVFAIL.
+            let web = request("web.ns.svc.cluster.local", RecordType::A);
+            let asked = over_udp(free, &web);
+            if let Ok(answer) = timeout(Duration::from_millis(200), asked).await
+                && let Some(record) = answer.answers.first()
+            {
+                return record.data.to_string();
+            }
+        }
+    };
+    assert_eq!(timeout(Duration::from_secs(10), ask).await.unwrap(), "10.96.0.20");
+    shutdown.cancel();
+    timeout(Duration::from_secs(5), running).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_here_is_named() {
+    let config = crate::Config::new("cluster.local", vec!["192.0.2.200:53".parse().unwrap()]);
+    let error = crate::run(client(), config, CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("192.0.2.200:53"), "{error}");
+}

@@ -16,6 +16,7 @@
 //! Another firewall's table whose `forward` chain drops by policy drops pod traffic too, whatever our table says:
 //! in nftables every table has to agree to a packet.
 
+pub mod checks;
 pub mod conntrack;
 pub mod endpoints;
 pub mod health;
@@ -27,6 +28,7 @@ pub mod sysctl;
 
 use crate::netlink::{self, Socket};
 use crate::nftables::{Family, Step};
+use checks::Checks;
 use endpoints::Place;
 use health::Health;
 use ipnet::IpNet;
@@ -305,6 +307,7 @@ struct Proxy {
     watched: Watched,
     seen: Arc<Seen>,
     health: Arc<Health>,
+    checks: Checks,
     node: plan::Node,
     tables: Vec<(Family, Ruleset)>,
     /// UDP fronts by owner, to know what connection tracking must forget.
@@ -325,7 +328,8 @@ impl Proxy {
     ) -> Self {
         let tables = families.iter().map(|family| (*family, Ruleset::default())).collect();
         let (udp, udp_changed) = (BTreeMap::new(), false);
-        Self { kernel, watched, seen, health, node, tables, udp, udp_changed, pod_network }
+        let checks = Checks::default();
+        Self { kernel, watched, seen, health, checks, node, tables, udp, udp_changed, pod_network }
     }
 
     async fn follow(&mut self, min_sync_period: Duration, shutdown: &CancellationToken) {
@@ -333,18 +337,12 @@ impl Proxy {
         let mut retry = MIN_RETRY;
         let mut failed = false;
         loop {
+            // A table in doubt is not worth more than one attempt per retry period, whatever changes meanwhile.
             let wake = if failed { Some(Instant::now() + retry) } else { self.next_sweep() };
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = self.seen.changed.notified() => {}
+                () = self.seen.changed.notified(), if !failed => {}
                 () = until(wake) => {}
-            }
-            if failed {
-                // A table in doubt is not worth more than one attempt per retry period.
-                tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    () = until(wake) => {}
-                }
             }
             // What comes in while we wait is written in the same transaction.
             tokio::time::sleep(min_sync_period).await;
@@ -365,6 +363,7 @@ impl Proxy {
         let (changed, swept) = (self.commit(false).await, self.commit(true).await);
         if changed && swept {
             self.health.synced(full, started.elapsed());
+            self.check(&dirty).await;
             tracing::debug!(objects = dirty.len(), full, took = ?started.elapsed(), "proxy rules written");
             self.forget_udp().await;
         }
@@ -389,6 +388,20 @@ impl Proxy {
             }));
         }
         dirty
+    }
+
+    /// Health checks of services whose external traffic stays on the node.
+    async fn check(&mut self, dirty: &BTreeSet<Owner>) {
+        for owner in dirty {
+            let Owner::Service(namespace, name) = owner else { continue };
+            let key = ObjectKey { namespace: namespace.clone(), name: name.clone() };
+            let kept = self.seen.state.lock().slices.get(&(namespace.clone(), name.clone())).cloned();
+            let kept = kept.unwrap_or_default();
+            let slices: Vec<&EndpointSlice> = kept.values().map(|s| &**s).collect();
+            let service = self.watched.services.get(&key);
+            let wanted = service.and_then(|s| plan::health_check(&s, &slices, &self.node.place));
+            self.checks.set(&key, wanted, &self.health).await;
+        }
     }
 
     fn replan(&mut self, owner: &Owner) {

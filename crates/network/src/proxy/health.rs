@@ -2,19 +2,23 @@
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// A change waiting longer than this for the kernel means trouble (twice upstream's sync period).
 const TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_CONNECTIONS: usize = 64;
 const BUCKETS: [f64; 15] =
     [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384];
 
@@ -82,9 +86,14 @@ impl Health {
         self.state.lock().eligible = eligible;
     }
 
-    fn answer(&self, path: &str) -> (StatusCode, &'static str, String) {
+    /// Whether changes reach the kernel in time.
+    pub fn is_live(&self) -> bool {
+        self.state.lock().is_live()
+    }
+
+    fn answer(&self, path: &str) -> Page {
         let state = self.state.lock();
-        let live = state.waiting_since.is_none_or(|since| since.elapsed() < TIMEOUT);
+        let live = state.is_live();
         let status = |ok| if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         match path {
             "/healthz" => (status(live && state.eligible), "application/json", state.summary()),
@@ -96,6 +105,10 @@ impl Health {
 }
 
 impl State {
+    fn is_live(&self) -> bool {
+        self.waiting_since.is_none_or(|since| since.elapsed() < TIMEOUT)
+    }
+
     fn summary(&self) -> String {
         let (updated, now, eligible) = (self.last_synced, unix_now(), self.eligible);
         format!(r#"{{"lastUpdated": "{updated:.3}", "currentTime": "{now:.3}", "nodeEligible": {eligible}}}"#)
@@ -175,29 +188,44 @@ fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Answers on a listener until shutdown.
+/// Status, content type and text for a path.
+pub type Page = (StatusCode, &'static str, String);
+
+/// Answers about the proxy's health on a listener until shutdown.
 pub async fn serve(listener: TcpListener, health: Arc<Health>, shutdown: CancellationToken) {
+    serve_pages(listener, move |path| health.answer(path), shutdown).await;
+}
+
+/// Answers GET requests by their path until shutdown.
+pub async fn serve_pages<F>(listener: TcpListener, page: F, shutdown: CancellationToken)
+where
+    F: Fn(&str) -> Page + Send + Sync + 'static,
+{
+    let page = Arc::new(page);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let connection = tokio::select! {
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = connection else { continue };
-        let health = health.clone();
-        let until = shutdown.clone();
+        let (Ok((stream, _)), Ok(place)) = (connection, places.clone().try_acquire_owned()) else { continue };
+        let (page, until) = (page.clone(), shutdown.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request| respond(request, &health));
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let service = service_fn(|request: Request<Incoming>| {
+                let response = respond(page(request.uri().path()));
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
             // A client that hangs up is no news.
             let _ = until.run_until_cancelled(served).await;
+            drop(place);
         });
     }
 }
 
-async fn respond(request: Request<Incoming>, health: &Health) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, kind, text) = health.answer(request.uri().path());
+fn respond((status, kind, text): Page) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert("Content-Type", hyper::header::HeaderValue::from_static(kind));
-    Ok(response)
+    response.headers_mut().insert("Content-Type", HeaderValue::from_static(kind));
+    response
 }

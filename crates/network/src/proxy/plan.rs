@@ -175,6 +175,9 @@ fn dispatch(table: &mut Fragment, node: &Node, family: Family) {
     if !(node.localhost_node_ports && family == Family::V4) {
         host_port.push(S::Address(Side::Destination, true, loopback(family)));
     }
+    // A pod that publishes port 53 must not catch what is meant for the cluster DNS.
+    let dns = node.cluster_dns.iter().filter(|a| family.has(a));
+    host_port.extend(dns.map(|a| S::Address(Side::Destination, true, IpNet::from(*a))));
     table.rule(SERVICES, with(&host_port, S::RedirectBy(Lookup::Service, HOST_PORT_IPS)));
     table.rule(SERVICES, with(&host_port, S::RedirectBy(Lookup::Port, HOST_PORTS)));
 }
@@ -437,6 +440,23 @@ impl PortRules<'_> {
         let ip = address.ip().to_string().replace(':', ".");
         format!("{prefix}-{}__{ip}/{}", self.port.path, address.port())
     }
+}
+
+/// The port at which load balancers ask whether this node serves a service of external policy `Local`, and the number
+/// of its ready endpoints here.
+pub fn health_check(service: &Service, slices: &[&EndpointSlice], place: &Place) -> Option<(u16, usize)> {
+    let spec = service.spec.as_ref().filter(|_| service::is_ours(service))?;
+    let port = u16::try_from(spec.health_check_node_port?).ok().filter(|port| *port != 0)?;
+    let local =
+        spec.type_.as_deref() == Some("LoadBalancer") && spec.external_traffic_policy.as_deref() == Some("Local");
+    let mut here = BTreeSet::new();
+    for family in [Family::V4, Family::V6] {
+        for port in service::ports(service, family) {
+            let all = endpoints::of_port(&port, slices, family, place);
+            here.extend(all.iter().filter(|e| e.local && e.ready).map(|e| e.address.ip()));
+        }
+    }
+    local.then_some((port, here.len()))
 }
 
 /// The host ports of a pod on this node.

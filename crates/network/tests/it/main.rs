@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod api;
 mod bridge;
+mod proxy;
 mod services;
 mod world;

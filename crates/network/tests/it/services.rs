@@ -4,7 +4,7 @@ use super::world::{NODE_IP, OUTSIDE_IP, World, objects, possible, within};
 use kaji_network::netlink::{Error, Socket};
 use kaji_network::nftables::{Family, Step};
 use kaji_network::proxy::plan;
-use kaji_network::proxy::rules::Owner;
+use kaji_network::proxy::rules::{Owner, Ruleset};
 use kaji_network::proxy::{conntrack, kernel::Fronts};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -261,6 +261,43 @@ fn udp_clients_that_keep_their_port_move_to_living_endpoints() {
     assert_eq!(forget(), 1);
     assert_eq!(ask().unwrap(), "pod1");
     assert_eq!(forget(), 0);
+}
+
+#[test]
+fn ipv6_services_work() {
+    if !possible("ipv6_services_work") {
+        return;
+    }
+    let mut world = World::new(2);
+    world.node.cluster_cidrs.push("fd00:10:244::/56".parse().unwrap());
+    world.node.service_cidrs.push("fd00:10:96::/112".parse().unwrap());
+    world.node.masquerade_pods = true;
+    let endpoint = |ip: &str| json!({"addresses": [ip], "nodeName": "here"});
+    let spec = json!({"clusterIP": "fd00:10:96::20", "type": "LoadBalancer", "externalIPs": ["2001:db8::9"],
+        "loadBalancerSourceRanges": ["fd00::/8"], "ports": [{"name": "p", "port": 80, "nodePort": 30080}],
+        "status": {"loadBalancer": {"ingress": [{"ip": "2001:db8::8"}]}}});
+    let two = [endpoint("fd00:10:244::2"), endpoint("fd00:10:244::3")];
+    let sticky = json!({"clusterIP": "fd00:10:96::21", "sessionAffinity": "ClientIP"});
+    let mut table = Ruleset::default();
+    table.replace(&Owner::Base, plan::base(&world.node, Family::V6));
+    for (name, spec, endpoints) in [("web", spec, &two[..1]), ("sticky", sticky, &two[..])] {
+        let (service, mut slice) = objects(name, spec, endpoints);
+        slice.address_type = "IPv6".into();
+        let owner = Owner::Service("ns".into(), name.into());
+        table.replace(&owner, plan::service(&service, &[&slice], &world.node, Family::V6));
+    }
+    world.commit(vec![(Family::V6, table.steps())]).expect("the kernel takes the table");
+    let listing = world.listing();
+    assert!(listing.contains("fd00:10:96::20 . tcp . 80 : goto service-ns/web/tcp/p"), "{listing}");
+    if !world.add_ipv6() {
+        eprintln!("SKIPPED the packets of ipv6_services_work: this kernel has no IPv6");
+        return;
+    }
+    (0..2).for_each(|n| world.listen(world.pod(n), 8080));
+    for from in [&world.host, world.pod(0), world.pod(1)] {
+        assert_eq!(world.ask(from, "[fd00:10:96::20]:80").expect(from).0, "pod0", "{from}");
+        assert_eq!(answers(&world, from, "[fd00:10:96::21]:80").len(), 1, "{from}");
+    }
 }
 
 #[test]

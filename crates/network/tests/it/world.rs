@@ -127,6 +127,22 @@ impl World {
         }
     }
 
+    /// Gives the node and its pods IPv6 addresses, fd00:10:244::2 and up, if the kernel has any.
+    pub(crate) fn add_ipv6(&self) -> bool {
+        if within(&self.host, || sysctl::prepare(Some(BRIDGE), true)).is_err() {
+            return false;
+        }
+        let host = &self.host;
+        ip(&format!("-n {host} addr add fd00:10:244::1/64 dev {BRIDGE} nodad"));
+        ip(&format!("-n {host} addr add 2001:db8:1::1/64 dev kj-void nodad"));
+        ip(&format!("-n {host} -6 route add default via 2001:db8:1::2"));
+        for (n, pod) in self.pods.iter().enumerate() {
+            ip(&format!("-n {pod} addr add fd00:10:244::{}/64 dev eth0 nodad", n + 2));
+            ip(&format!("-n {pod} -6 route add default via fd00:10:244::1"));
+        }
+        true
+    }
+
     pub(crate) fn pod(&self, n: usize) -> &str {
         &self.pods[n]
     }
@@ -187,10 +203,12 @@ impl World {
     /// A server in a namespace that answers with its name and the client's address as it sees it.
     pub(crate) fn listen(&self, namespace: &str, port: u16) {
         let name = namespace.strip_prefix(&self.prefix).unwrap().trim_start_matches('-').to_owned();
-        let listener = within(namespace, || TcpListener::bind(("0.0.0.0", port))).expect("a free port");
+        let listener =
+            within(namespace, || TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port))))
+                .expect("a free port");
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                let peer = stream.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default();
+                let peer = stream.peer_addr().map(|a| a.ip().to_canonical().to_string()).unwrap_or_default();
                 let _ = stream.write_all(format!("{name} {peer}").as_bytes());
             }
         });
