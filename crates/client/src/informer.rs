@@ -116,6 +116,14 @@ impl<K: Held> Informer<K> {
         keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
     }
 
+    /// Objects of a namespace that no owner controls.
+    pub fn uncontrolled_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let objects = self.shared.objects.read();
+        let Some(keys) = objects.by_controller.get("") else { return Vec::new() };
+        let here = keys.range(ObjectKey::new(namespace, "")..).take_while(|k| k.namespace == namespace);
+        here.filter_map(|key| objects.by_key.get(key).cloned()).collect()
+    }
+
     /// Calls `handler` for every change from now on, and once per object that is already here (`old` none). The
     /// handler must not block: it puts keys into queues.
     pub fn on_change(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {

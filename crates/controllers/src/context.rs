@@ -52,3 +52,9 @@ pub(crate) fn enqueue_owner<K: Kind>(informer: &Informer<K>, kind: &'static str,
         }
     });
 }
+
+/// An object's key.
+pub(crate) fn key_of<K: Kind>(object: &K) -> ObjectKey {
+    let meta = object.meta();
+    ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}

@@ -3,10 +3,17 @@
 //! [`CONTROLLERS`] is the one list. Each controller acts as its own service account of `kube-system`, as
 //! upstream's do with `--use-service-account-credentials`; all share one set of informers.
 
+mod adopt;
 mod context;
+mod deployment;
+mod expectations;
+mod hash;
+mod int_or_percent;
 mod node_ipam;
+mod pod;
 mod pods;
 mod replica_set;
+mod replication_controller;
 mod root_ca;
 mod service_account;
 mod write;
@@ -73,6 +80,8 @@ const CONTROLLERS: &[Controller] = controllers! {
     "root-ca-cert-publisher" => root_ca,
     "node-controller" => node_ipam,
     "replicaset-controller" => replica_set,
+    "deployment-controller" => deployment,
+    "replication-controller" => replication_controller,
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.

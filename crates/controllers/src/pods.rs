@@ -1,139 +1,128 @@
-//! What controllers ask of pods, and how they make and remove them (upstream `pkg/controller/controller_utils.go`).
-
-mod claim;
-mod expectations;
-mod ranking;
-
-pub(crate) use claim::claim;
-pub(crate) use expectations::Expectations;
-pub(crate) use ranking::rank_for_deletion;
+//! Making and deleting a workload's pods, with the events that tell of it.
 
 use crate::Context;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use crate::expectations::Expectations;
+use crate::write::{gone_is_fine, is_terminating, slow_start, words};
+use k8s_openapi::api::core::v1::Pod;
 use kaji_client::event::EventType;
-use kaji_client::informer::Kind;
+use kaji_client::informer::{Informer, Kind};
+use kaji_client::{ObjectKey, WorkQueue};
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::{DeleteParams, PostParams};
+use kube::core::Selector;
+use std::sync::Arc;
 
-/// Neither finished nor being deleted.
-pub(crate) fn is_active(pod: &Pod) -> bool {
-    !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
-}
+/// As many pods as one reconcile makes or deletes at most.
+pub(crate) const BURST: usize = 500;
 
-/// Succeeded or failed.
-pub(crate) fn is_finished(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// `status.phase`, or empty.
-pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
-}
-
-/// A condition of the pod.
-pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
-}
-
-/// The Ready condition is true.
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|c| c.status == "True")
-}
-
-/// Since when the pod is ready.
-pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    condition(pod, "Ready").filter(|c| c.status == "True")?.last_transition_time.as_ref().map(|t| t.0)
-}
-
-/// Ready for at least so many seconds.
-pub(crate) fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    is_ready(pod)
-        && (min_ready_seconds <= 0
-            || ready_since(pod)
-                .is_some_and(|since| now.duration_since(since).as_secs() >= i64::from(min_ready_seconds)))
-}
-
-/// Seconds until the first pod that is ready but not yet available becomes so.
-pub(crate) fn next_available(pods: &[&Pod], min_ready_seconds: i32, now: Timestamp) -> Option<std::time::Duration> {
-    let wait = |pod: &&&Pod| {
-        let passed = now.duration_since(ready_since(pod)?).as_secs();
-        u64::try_from(i64::from(min_ready_seconds) - passed).ok().filter(|s| *s > 0)
-    };
-    pods.iter().filter_map(|pod| wait(&pod)).min().map(std::time::Duration::from_secs)
-}
-
-/// The reference that makes `owner` the controller of what it makes.
-pub(crate) fn controller_reference<K: Kind>(owner: &K) -> OwnerReference {
-    OwnerReference {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
-        name: owner.meta().name.clone().unwrap_or_default(),
-        uid: owner.meta().uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
+/// Makes `count` pods, slowly at first; `make` gives the n-th.
+pub(crate) async fn create<O: Kind>(
+    cx: &Context,
+    owner: &O,
+    expected: &Expectations,
+    count: usize,
+    make: impl Fn(usize) -> Pod,
+) -> Result<(), kube::Error> {
+    let meta = owner.meta();
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(cx.client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    expected.expect_creations(uid, count);
+    let (succeeded, failure) = slow_start(count, |n| {
+        let (api, pod) = (&api, make(n));
+        async move { created(cx, owner, api.create(&PostParams::default(), &pod).await) }
+    })
+    .await;
+    for _ in succeeded..count {
+        expected.created(uid);
+    }
+    match failure {
+        Some(error) if !is_terminating(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 
-/// A pod of a template for an owner; `prefix` becomes `generateName`.
-pub(crate) fn from_template<K: Kind>(template: &PodTemplateSpec, owner: &K, prefix: &str) -> Pod {
-    let meta = template.metadata.clone().unwrap_or_default();
-    Pod {
-        metadata: ObjectMeta {
-            generate_name: Some(prefix.to_owned()),
-            namespace: owner.meta().namespace.clone(),
-            labels: meta.labels,
-            annotations: meta.annotations,
-            finalizers: meta.finalizers,
-            owner_references: Some(vec![controller_reference(owner)]),
-            ..ObjectMeta::default()
-        },
-        spec: template.spec.clone(),
-        status: None,
-    }
-}
-
-/// Makes a pod and tells so in events about the owner.
-pub(crate) async fn create<K: Kind>(cx: &Context, owner: &K, pod: &Pod) -> Result<Pod, kube::Error> {
-    let namespace = owner.meta().namespace.clone().unwrap_or_default();
-    let api: Api<Pod> = Api::namespaced(cx.client.clone(), &namespace);
-    let outcome = api.create(&PostParams::default(), pod).await;
+fn created<O: Kind>(cx: &Context, owner: &O, outcome: Result<Pod, kube::Error>) -> Result<Pod, kube::Error> {
     match &outcome {
-        Ok(made) => {
-            let name = made.metadata.name.as_deref().unwrap_or_default();
+        Ok(pod) => {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
             cx.event(owner, EventType::Normal, "SuccessfulCreate", &format!("Created pod: {name}"));
         }
-        Err(error) if !crate::write::is_terminating(error) => {
-            cx.event(
-                owner,
-                EventType::Warning,
-                "FailedCreate",
-                &format!("Error creating: {}", crate::write::words(error)),
-            );
+        Err(error) if is_terminating(error) => {}
+        Err(error) => {
+            let message = format!("Error creating: {}", words(error));
+            cx.event(owner, EventType::Warning, "FailedCreate", &message);
         }
-        Err(_) => {}
     }
     outcome
 }
 
-/// Removes a pod and tells so in events about the owner.
-pub(crate) async fn delete<K: Kind>(cx: &Context, owner: &K, pod: &Pod) -> Result<(), kube::Error> {
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let name = pod.metadata.name.clone().unwrap_or_default();
-    let api: Api<Pod> = Api::namespaced(cx.client.clone(), &namespace);
-    let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(&name, &params).await {
+/// Deletes pods, all at once.
+pub(crate) async fn delete<O: Kind>(
+    cx: &Context,
+    owner: &O,
+    expected: &Expectations,
+    pods: &[Arc<Pod>],
+) -> Result<(), kube::Error> {
+    let meta = owner.meta();
+    let owner_uid = meta.uid.as_deref().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(cx.client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let uids = || pods.iter().map(|p| p.metadata.uid.as_deref().unwrap_or_default());
+    expected.expect_deletions(owner_uid, uids());
+    let deletions = pods.iter().map(|pod| delete_one(cx, owner, &api, pod));
+    let outcomes = futures::future::join_all(deletions).await;
+    let mut first = Ok(());
+    for (uid, outcome) in uids().zip(outcomes) {
+        if outcome.is_err() {
+            expected.deleted(owner_uid, uid);
+            if first.is_ok() {
+                first = gone_is_fine(outcome);
+            }
+        }
+    }
+    first
+}
+
+/// Deletes one and tells of it.
+pub(crate) async fn delete_one<O: Kind>(cx: &Context, owner: &O, api: &Api<Pod>, pod: &Pod) -> Result<(), kube::Error> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    match api.delete(name, &DeleteParams::default()).await {
         Ok(_) => {
             cx.event(owner, EventType::Normal, "SuccessfulDelete", &format!("Deleted pod: {name}"));
             Ok(())
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => {
-            let text = format!("Error deleting: {}", crate::write::words(&error));
-            cx.event(owner, EventType::Warning, "FailedDelete", &text);
+            if !matches!(&error, kube::Error::Api(status) if status.code == 404) {
+                let message = format!("Error deleting: {}", words(&error));
+                cx.event(owner, EventType::Warning, "FailedDelete", &message);
+            }
             Err(error)
         }
     }
+}
+
+/// Puts the owners that select a pod without controller into a queue when such a pod comes or changes its labels.
+pub(crate) fn enqueue_selecting<O: Kind>(
+    pods: &Informer<Pod>,
+    owners: &Arc<Informer<O>>,
+    queue: &Arc<WorkQueue<ObjectKey>>,
+    selector: impl Fn(&O) -> Option<Selector> + Send + Sync + 'static,
+) {
+    let (owners, queue) = (Arc::downgrade(owners), queue.clone());
+    pods.on_change(move |change| {
+        let (Some(pod), Some(owners)) = (&change.new, owners.upgrade()) else { return };
+        if crate::adopt::controller_of(&**pod).is_some() || pod.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let same = |old: &Arc<Pod>| {
+            old.metadata.labels == pod.metadata.labels && crate::adopt::controller_of(&**old).is_none()
+        };
+        if change.old.as_ref().is_some_and(same) {
+            return;
+        }
+        for owner in owners.list_in(&change.key.namespace) {
+            if selector(&owner).is_some_and(|s| crate::adopt::selects(&s, &**pod)) {
+                queue.add(crate::context::key_of(&*owner));
+            }
+        }
+    });
 }

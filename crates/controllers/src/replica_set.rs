@@ -1,264 +1,368 @@
-//! Replica sets: as many pods as asked for (upstream `pkg/controller/replicaset`).
+//! Replica sets and replication controllers keep a number of pods (upstream `pkg/controller/replicaset`).
 
 use crate::Context;
+use crate::adopt::{claim, controller_of, controller_reference, selector, selects};
 use crate::context::{enqueue, enqueue_owner};
-use crate::pods::{self, Expectations, claim, rank_for_deletion};
-use crate::write::{gone_is_fine, is_terminating, selector_of};
+use crate::expectations::Expectations;
+use crate::pod::{self, from_template, is_active, is_available, is_ready, is_terminating, next_available};
+use crate::pods;
+use crate::write::{gone_is_fine, words};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{
+    Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kaji_client::informer::{Change, Informer};
+use kaji_client::informer::{Informer, Kind};
 use kaji_client::{Next, ObjectKey, WorkQueue};
 use kube::Api;
 use kube::api::PostParams;
+use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Pods made or removed in one go.
-const BURST: usize = 500;
+/// What replica sets and replication controllers have in common.
+pub(crate) trait Replicated: Kind + serde::Serialize + kube::Resource<Scope = NamespaceResourceScope> {
+    const KIND: &'static str;
 
-struct Controller {
-    cx: Context,
-    sets: Arc<Informer<ReplicaSet>>,
-    pods: Arc<Informer<Pod>>,
-    expectations: Expectations,
+    fn replicas(&self) -> i32;
+    fn min_ready(&self) -> i32;
+    fn pod_selector(&self) -> Option<Selector>;
+    fn template(&self) -> Option<&PodTemplateSpec>;
+    /// The object with this status; none where it has it.
+    fn with_status(&self, counts: &Counts) -> Option<Self>;
+    /// Sets of the same workload, itself among them: their pods are spread together.
+    fn siblings(&self, all: &Informer<Self>) -> Vec<Arc<Self>>;
+    /// Whether there is a `ReplicaFailure` condition.
+    fn has_failed(&self) -> bool;
+}
+
+/// A status, whatever the type.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) replicas: i32,
+    pub(crate) fully_labeled: i32,
+    pub(crate) ready: i32,
+    pub(crate) available: i32,
+    pub(crate) terminating: i32,
+    /// What went wrong with making or deleting pods.
+    pub(crate) failure: Failure,
+}
+
+/// What becomes of the `ReplicaFailure` condition.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    None,
+    Keep,
+    New { reason: &'static str, message: String },
 }
 
 pub(crate) async fn run(cx: Context) {
+    run_for::<ReplicaSet>(cx).await;
+}
+
+pub(crate) async fn run_for<S: Replicated>(cx: Context) {
     let queue = WorkQueue::new();
-    let (sets, pods) = (cx.informer::<ReplicaSet>(), cx.informer::<Pod>());
+    let (sets, all_pods) = (cx.informer::<S>(), cx.informer::<Pod>());
+    let expected = Expectations::over(&all_pods);
+    expected.forget_gone(&sets);
+    enqueue(&sets, &queue);
+    enqueue_owner(&all_pods, S::KIND, &queue);
+    pods::enqueue_selecting(&all_pods, &sets, &queue, S::pod_selector);
+    sets.synced().await;
+    all_pods.synced().await;
     let workers = cx.config.workers;
-    let controller = Arc::new(Controller { cx, sets, pods, expectations: Expectations::default() });
-    enqueue(&controller.sets, &queue);
-    let seen = Arc::downgrade(&controller);
-    // Before the key is queued: the worker must find the expectation lowered.
-    controller.pods.on_change(move |change| {
-        if let Some(controller) = seen.upgrade() {
-            controller.observe(change);
-        }
-    });
-    enqueue_owner(&controller.pods, "ReplicaSet", &queue);
-    let (orphans, again) = (Arc::downgrade(&controller), queue.clone());
-    controller.pods.on_change(move |change| {
-        if let (Some(controller), Some(pod)) = (orphans.upgrade(), &change.new) {
-            controller.selecting(pod).into_iter().for_each(|key| again.add(key));
-        }
-    });
-    controller.sets.synced().await;
-    controller.pods.synced().await;
-    queue
-        .run("replica set", workers, move |key| {
-            let controller = controller.clone();
-            async move { controller.reconcile(key).await }
-        })
-        .await;
+    let work = Arc::new(Work { cx, sets, pods: all_pods, expected });
+    let reconcile = move |key| {
+        let work = work.clone();
+        async move { work.reconcile(key).await }
+    };
+    queue.run(S::KIND, workers, reconcile).await;
 }
 
-impl Controller {
-    /// Lowers what is expected of the pod's owner.
-    fn observe(&self, change: &Change<Pod>) {
-        let Some(pod) = change.new.as_ref().or(change.old.as_ref()) else { return };
-        let owners = pod.metadata.owner_references.iter().flatten();
-        let Some(owner) = owners.clone().find(|o| o.controller == Some(true) && o.kind == "ReplicaSet") else { return };
-        let key = ObjectKey::new(change.key.namespace.clone(), owner.name.clone());
-        if change.old.is_none() {
-            self.expectations.created(&key);
-        }
-        if change.new.is_none() || pod.metadata.deletion_timestamp.is_some() {
-            self.expectations.deleted(&key, pod.metadata.uid.as_deref().unwrap_or_default());
-        }
-    }
+struct Work<S> {
+    cx: Context,
+    sets: Arc<Informer<S>>,
+    pods: Arc<Informer<Pod>>,
+    expected: Arc<Expectations>,
+}
 
-    /// The sets that would adopt a pod without controller.
-    fn selecting(&self, pod: &Pod) -> Vec<ObjectKey> {
-        if pod.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true)) {
-            return Vec::new();
-        }
-        let labels = pod.metadata.labels.as_ref();
-        let label = |key: &str| labels.and_then(|l| l.get(key)).map(String::as_str);
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let sets = self.sets.list_in(namespace).into_iter();
-        let selects =
-            |s: &Arc<ReplicaSet>| s.spec.as_ref().is_some_and(|spec| selector_of(&spec.selector).matches(label));
-        sets.filter(selects).map(|s| ObjectKey::new(namespace, s.metadata.name.clone().unwrap_or_default())).collect()
-    }
-
+impl<S: Replicated> Work<S> {
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, kube::Error> {
-        let Some(set) = self.sets.get(&key) else {
-            self.expectations.forget(&key);
-            return Ok(Next::Done);
-        };
-        let Some(spec) = &set.spec else { return Ok(Next::Done) };
-        let selector = selector_of(&spec.selector);
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        let label = |pod: &Pod, key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key)).cloned();
-        let candidates: Vec<Arc<Pod>> = self
-            .pods
-            .list_in(&key.namespace)
-            .into_iter()
-            .filter(|p| {
-                let controller = p.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true));
-                match controller {
-                    Some(owner) => owner.uid == uid,
-                    None => {
-                        let labels: Vec<(String, Option<String>)> =
-                            selector.requirements().iter().map(|r| (r.key.clone(), label(p, &r.key))).collect();
-                        selector.matches(|k| labels.iter().find(|(key, _)| key == k).and_then(|(_, v)| v.as_deref()))
-                    }
-                }
-            })
-            .collect();
-        let all = claim(&self.cx, &*set, &selector, candidates).await?;
-        let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| pods::is_active(p));
+        let Some(set) = self.sets.get(&key) else { return Ok(Next::Done) };
+        let Some(selector) = set.pod_selector() else { return Ok(Next::Done) };
+        let uid = set.meta().uid.clone().unwrap_or_default();
+        let met = self.expected.are_met(&uid);
+        let active = claim(&self.cx.client, &*set, &selector, &self.pods, is_active).await?;
+        let terminating = self.pods.controlled_by(&uid).iter().filter(|p| is_terminating(p)).count();
+        let managed =
+            if met && set.meta().deletion_timestamp.is_none() { self.manage(&*set, &active).await } else { Ok(()) };
         let now = Timestamp::now();
-        let managed = if self.expectations.satisfied(&key) && set.metadata.deletion_timestamp.is_none() {
-            self.manage(&key, &set, active.clone(), now).await
-        } else {
-            Ok(())
-        };
-        let terminating =
-            rest.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !pods::is_finished(p)).count();
-        let status = status(&set, &active, terminating, managed.as_ref().err(), now);
-        let min_ready = spec.min_ready_seconds.unwrap_or_default();
-        let updated = self.update_status(&set, status).await;
+        let counts = count(&*set, &active, terminating, managed.as_ref().err().map(words), now);
+        if let Some(with_status) = set.with_status(&counts) {
+            let api: Api<S> = Api::namespaced(self.cx.client.clone(), &key.namespace);
+            gone_is_fine(api.replace_status(&key.name, &PostParams::default(), &with_status).await)?;
+        }
         managed?;
-        updated?;
-        let active: Vec<&Pod> = active.iter().map(|p| &**p).collect();
-        Ok(pods::next_available(&active, min_ready, now).map_or(Next::Done, Next::After))
+        if set.min_ready() > 0 && counts.ready != counts.available {
+            let whole = Duration::from_secs(set.min_ready().unsigned_abs().into());
+            return Ok(Next::After(next_available(&active, set.min_ready(), now).unwrap_or(whole)));
+        }
+        Ok(Next::Done)
     }
 
-    /// Makes or removes pods until there are as many as asked for.
-    async fn manage(
-        &self,
-        key: &ObjectKey,
-        set: &ReplicaSet,
-        mut active: Vec<Arc<Pod>>,
-        now: Timestamp,
-    ) -> Result<(), kube::Error> {
-        let wanted = usize::try_from(set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)).unwrap_or_default();
-        if active.len() < wanted {
-            return self.create(key, set, (wanted - active.len()).min(BURST)).await;
-        }
-        let surplus = (active.len() - wanted).min(BURST);
-        if surplus == 0 {
-            return Ok(());
-        }
-        let related = self.related(set);
-        rank_for_deletion(&mut active, &related, now);
-        active.truncate(surplus);
-        let uid = |p: &Pod| p.metadata.uid.clone().unwrap_or_default();
-        self.expectations.expect(key, 0, active.iter().map(|p| uid(p)));
-        let removals = active.iter().map(|pod| async move {
-            let outcome = pods::delete(&self.cx, set, pod).await;
-            if outcome.is_err() {
-                self.expectations.deleted(key, &uid(pod));
+    async fn manage(&self, set: &S, active: &[Arc<Pod>]) -> Result<(), kube::Error> {
+        match plan(set.replicas(), active, &self.ranks(set), Timestamp::now()) {
+            Step::Nothing => Ok(()),
+            Step::Create(count) => {
+                let Some(template) = set.template() else { return Ok(()) };
+                let name = set.meta().name.as_deref().unwrap_or_default();
+                let make = |_| from_template(template, name, controller_reference(set));
+                pods::create(&self.cx, set, &self.expected, count, make).await
             }
-            outcome
-        });
-        futures::future::join_all(removals).await.into_iter().collect()
+            Step::Delete(doomed) => pods::delete(&self.cx, set, &self.expected, &doomed).await,
+        }
     }
 
-    /// Makes pods in batches of 1, 2, 4, …: a quota that refuses the first spares the server the rest.
-    async fn create(&self, key: &ObjectKey, set: &ReplicaSet, count: usize) -> Result<(), kube::Error> {
-        let Some(template) = set.spec.as_ref().and_then(|s| s.template.as_ref()) else { return Ok(()) };
-        let prefix = format!("{}-", set.metadata.name.as_deref().unwrap_or_default());
-        let pod = pods::from_template(template, set, &prefix);
-        self.expectations.expect(key, count, []);
-        let (mut left, mut batch) = (count, 1);
-        while left > 0 {
-            let size = batch.min(left);
-            let outcomes = futures::future::join_all((0..size).map(|_| pods::create(&self.cx, set, &pod))).await;
-            left -= size;
-            batch *= 2;
-            let failures: Vec<kube::Error> = outcomes.into_iter().filter_map(Result::err).collect();
-            failures.iter().for_each(|_| self.expectations.created(key));
-            if let Some(first) = failures.into_iter().next() {
-                (0..left).for_each(|_| self.expectations.created(key));
-                return if is_terminating(&first) { Ok(()) } else { Err(first) };
+    /// How many active pods of the workload are on each node.
+    fn ranks(&self, set: &S) -> BTreeMap<String, usize> {
+        let mut ranks = BTreeMap::new();
+        let namespace = set.meta().namespace.as_deref().unwrap_or_default();
+        for sibling in set.siblings(&self.sets) {
+            let uid = sibling.meta().uid.as_deref().unwrap_or_default();
+            let Some(selector) = sibling.pod_selector() else { continue };
+            let own = self.pods.controlled_by(uid).into_iter().chain(self.pods.uncontrolled_in(namespace));
+            for pod in own.filter(|p| is_active(p) && selects(&selector, &**p)) {
+                *ranks.entry(pod::node(&pod).to_owned()).or_default() += 1;
             }
         }
-        Ok(())
-    }
-
-    /// Pods of all sets with the same controller (a deployment's), or of this one alone.
-    fn related(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let owners = set.metadata.owner_references.iter().flatten();
-        let controller = owners.clone().find(|o| o.controller == Some(true)).map(|o| o.uid.clone());
-        let own = set.metadata.uid.clone().unwrap_or_default();
-        let uids = match controller {
-            Some(uid) => self.sets.controlled_by(&uid).iter().filter_map(|s| s.metadata.uid.clone()).collect(),
-            None => vec![own],
-        };
-        uids.iter().flat_map(|uid| self.pods.controlled_by(uid)).collect()
-    }
-
-    async fn update_status(&self, set: &ReplicaSet, status: ReplicaSetStatus) -> Result<(), kube::Error> {
-        if set.status.as_ref() == Some(&status) {
-            return Ok(());
-        }
-        let mut set = set.clone();
-        set.status = Some(status);
-        let namespace = set.metadata.namespace.clone().unwrap_or_default();
-        let name = set.metadata.name.clone().unwrap_or_default();
-        let api: Api<ReplicaSet> = Api::namespaced(self.cx.client.clone(), &namespace);
-        gone_is_fine(api.replace_status(&name, &PostParams::default(), &set).await)
+        ranks
     }
 }
 
-/// The status that describes these pods.
-fn status(
-    set: &ReplicaSet,
+/// What brings the number of pods nearer to what is wanted.
+#[derive(Debug)]
+enum Step {
+    Nothing,
+    Create(usize),
+    Delete(Vec<Arc<Pod>>),
+}
+
+fn plan(want: i32, active: &[Arc<Pod>], ranks: &BTreeMap<String, usize>, now: Timestamp) -> Step {
+    let want = usize::try_from(want).unwrap_or_default();
+    if active.len() < want {
+        return Step::Create((want - active.len()).min(pods::BURST));
+    }
+    let surplus = (active.len() - want).min(pods::BURST);
+    if surplus == 0 {
+        return Step::Nothing;
+    }
+    let mut doomed = active.to_vec();
+    if surplus < doomed.len() {
+        pod::sort_for_deletion(&mut doomed, ranks, now);
+        doomed.truncate(surplus);
+    }
+    Step::Delete(doomed)
+}
+
+fn count<S: Replicated>(
+    set: &S,
     active: &[Arc<Pod>],
     terminating: usize,
-    failure: Option<&kube::Error>,
+    failure: Option<String>,
     now: Timestamp,
-) -> ReplicaSetStatus {
-    let spec = set.spec.clone().unwrap_or_default();
-    let template =
-        spec.template.as_ref().and_then(|t| t.metadata.as_ref()).and_then(|m| m.labels.clone()).unwrap_or_default();
-    let labelled = |p: &&Arc<Pod>| {
-        let labels = p.metadata.labels.clone().unwrap_or_default();
-        template.iter().all(|(k, v)| labels.get(k) == Some(v))
+) -> Counts {
+    let template = set.template().and_then(|t| t.metadata.as_ref()).map(pod::labels).unwrap_or_default();
+    let template = Selector::from_iter(template);
+    let number = |wanted: &dyn Fn(&Pod) -> bool| active.iter().filter(|p| wanted(p)).count() as i32;
+    let failure = match failure {
+        None => Failure::None,
+        Some(_) if set.has_failed() => Failure::Keep,
+        Some(message) if (active.len() as i32) < set.replicas() => Failure::New { reason: "FailedCreate", message },
+        Some(message) => Failure::New { reason: "FailedDelete", message },
     };
-    let min_ready = spec.min_ready_seconds.unwrap_or_default();
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let some = |n: usize| Some(count(n)).filter(|n| *n > 0);
-    let old = set.status.clone().unwrap_or_default();
-    ReplicaSetStatus {
-        replicas: count(active.len()),
-        fully_labeled_replicas: some(active.iter().filter(labelled).count()),
-        ready_replicas: some(active.iter().filter(|p| pods::is_ready(p)).count()),
-        available_replicas: some(active.iter().filter(|p| pods::is_available(p, min_ready, now)).count()),
-        terminating_replicas: Some(count(terminating)),
-        observed_generation: set.metadata.generation,
-        conditions: conditions(old.conditions, active.len(), spec.replicas.unwrap_or(1), failure, now),
+    Counts {
+        replicas: active.len() as i32,
+        fully_labeled: number(&|p| template.matches(&pod::labels(&p.metadata))),
+        ready: number(&is_ready),
+        available: number(&|p| is_available(p, set.min_ready(), now)),
+        terminating: terminating as i32,
+        failure,
     }
 }
 
-/// `ReplicaFailure` while pods cannot be made or removed.
-fn conditions(
-    old: Option<Vec<ReplicaSetCondition>>,
-    active: usize,
-    wanted: i32,
-    failure: Option<&kube::Error>,
-    now: Timestamp,
-) -> Option<Vec<ReplicaSetCondition>> {
-    const KIND: &str = "ReplicaFailure";
-    let mut all = old.unwrap_or_default();
-    let present = all.iter().any(|c| c.type_ == KIND);
+/// The conditions after a change of the failure; other types stay.
+fn conditions<C: Clone>(
+    before: Option<&Vec<C>>,
+    failure: &Failure,
+    is_failure: impl Fn(&C) -> bool,
+    new: impl Fn(&str, &str) -> C,
+) -> Option<Vec<C>> {
+    let mut conditions = before.cloned().unwrap_or_default();
     match failure {
-        Some(error) if !present => {
-            let creating = i64::try_from(active).unwrap_or(i64::MAX) < i64::from(wanted);
-            all.push(ReplicaSetCondition {
-                type_: KIND.to_owned(),
-                status: "True".to_owned(),
-                reason: Some(if creating { "FailedCreate" } else { "FailedDelete" }.to_owned()),
-                message: Some(crate::write::words(error)),
-                last_transition_time: Some(Time(now)),
-            });
+        Failure::Keep => {}
+        Failure::None => conditions.retain(|c| !is_failure(c)),
+        Failure::New { reason, message } => {
+            conditions.retain(|c| !is_failure(c));
+            conditions.push(new(reason, message));
         }
-        None => all.retain(|c| c.type_ != KIND),
-        Some(_) => {}
     }
-    (!all.is_empty()).then_some(all)
+    (!conditions.is_empty()).then_some(conditions)
+}
+
+/// Counters appear in the API only where they aren't zero.
+pub(crate) fn nonzero(n: i32) -> Option<i32> {
+    (n != 0).then_some(n)
+}
+
+const FAILURE: &str = "ReplicaFailure";
+
+impl Replicated for ReplicaSet {
+    const KIND: &'static str = "ReplicaSet";
+
+    fn replicas(&self) -> i32 {
+        self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    }
+
+    fn min_ready(&self) -> i32 {
+        self.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or_default()
+    }
+
+    fn pod_selector(&self) -> Option<Selector> {
+        selector(&self.spec.as_ref()?.selector)
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn with_status(&self, counts: &Counts) -> Option<Self> {
+        let old = self.status.clone().unwrap_or_default();
+        let new = |reason: &str, message: &str| ReplicaSetCondition {
+            type_: FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_transition_time: Some(Time(Timestamp::now())),
+        };
+        let status = ReplicaSetStatus {
+            replicas: counts.replicas,
+            fully_labeled_replicas: nonzero(counts.fully_labeled),
+            ready_replicas: nonzero(counts.ready),
+            available_replicas: nonzero(counts.available),
+            terminating_replicas: Some(counts.terminating),
+            observed_generation: self.metadata.generation,
+            conditions: conditions(old.conditions.as_ref(), &counts.failure, |c| c.type_ == FAILURE, new),
+        };
+        (status != old).then(|| ReplicaSet { status: Some(status), ..self.clone() })
+    }
+
+    fn siblings(&self, all: &Informer<Self>) -> Vec<Arc<Self>> {
+        match controller_of(self) {
+            Some(owner) => all.controlled_by(&owner.uid),
+            None => vec![Arc::new(self.clone())],
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == FAILURE)
+    }
+}
+
+impl Replicated for ReplicationController {
+    const KIND: &'static str = "ReplicationController";
+
+    fn replicas(&self) -> i32 {
+        self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    }
+
+    fn min_ready(&self) -> i32 {
+        self.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or_default()
+    }
+
+    fn pod_selector(&self) -> Option<Selector> {
+        let labels = self.spec.as_ref()?.selector.clone().filter(|s| !s.is_empty())?;
+        Some(Selector::from_iter(labels))
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn with_status(&self, counts: &Counts) -> Option<Self> {
+        let old = self.status.clone().unwrap_or_default();
+        let new = |reason: &str, message: &str| ReplicationControllerCondition {
+            type_: FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(message.to_owned()),
+            last_transition_time: Some(Time(Timestamp::now())),
+        };
+        let status = ReplicationControllerStatus {
+            replicas: counts.replicas,
+            fully_labeled_replicas: nonzero(counts.fully_labeled),
+            ready_replicas: nonzero(counts.ready),
+            available_replicas: nonzero(counts.available),
+            observed_generation: self.metadata.generation,
+            conditions: conditions(old.conditions.as_ref(), &counts.failure, |c| c.type_ == FAILURE, new),
+        };
+        (status != old).then(|| ReplicationController { status: Some(status), ..self.clone() })
+    }
+
+    fn siblings(&self, _: &Informer<Self>) -> Vec<Arc<Self>> {
+        vec![Arc::new(self.clone())]
+    }
+
+    fn has_failed(&self) -> bool {
+        self.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == FAILURE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(replicas: i32) -> ReplicaSet {
+        serde_json::from_value(
+            serde_json::json!({"metadata": {"name": "web", "generation": 2}, "spec": {"replicas": replicas,
+            "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}}}),
+        )
+        .unwrap()
+    }
+
+    fn pod(name: &str, ready: bool) -> Arc<Pod> {
+        let ready = if ready { "True" } else { "False" };
+        Arc::new(
+            serde_json::from_value(serde_json::json!({"metadata": {"name": name, "labels": {"a": "b"}},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}}))
+            .unwrap(),
+        )
+    }
+
+    #[test]
+    fn pods_are_made_or_deleted_up_to_the_burst() {
+        let now = Timestamp::UNIX_EPOCH;
+        let pods = [pod("a", true), pod("b", false)];
+        assert!(matches!(plan(2, &pods, &BTreeMap::new(), now), Step::Nothing));
+        assert!(matches!(plan(5, &pods, &BTreeMap::new(), now), Step::Create(3)));
+        assert!(matches!(plan(5000, &pods, &BTreeMap::new(), now), Step::Create(500)));
+        let Step::Delete(doomed) = plan(1, &pods, &BTreeMap::new(), now) else { panic!("a pod too many") };
+        assert_eq!(doomed[0].metadata.name.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn the_status_counts_and_keeps_the_first_failure() {
+        let now = Timestamp::UNIX_EPOCH;
+        let counts = count(&set(3), &[pod("a", true), pod("b", false)], 1, Some("no".to_owned()), now);
+        let want = Failure::New { reason: "FailedCreate", message: "no".to_owned() };
+        assert_eq!(
+            counts,
+            Counts { replicas: 2, fully_labeled: 2, ready: 1, available: 1, terminating: 1, failure: want }
+        );
+        let failed = set(3).with_status(&counts).unwrap();
+        assert!(failed.has_failed());
+        let again = count(&failed, &[pod("a", true), pod("b", false)], 1, Some("other".to_owned()), now);
+        assert!(failed.with_status(&again).is_none());
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) fn is_terminating(error: &kube::Error) -> bool {
         && status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating")))
 }
 
-/// The server's words for a failure.
+/// The server's words about a failed request, as they go into events and conditions.
 pub(crate) fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -30,12 +30,28 @@ pub(crate) fn words(error: &kube::Error) -> String {
     }
 }
 
-/// A label selector of a typed object.
-pub(crate) fn selector_of(
-    selector: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
-) -> kaji_api::selector::LabelSelector {
-    let value = kaji_api::Value::from_view(selector).unwrap_or_default();
-    // The server has validated it; what it refuses selects nothing.
-    kaji_api::selector::LabelSelector::from_value(&value)
-        .unwrap_or_else(|_| kaji_api::selector::LabelSelector::nothing())
+/// Calls a future maker `count` times: one at first, then twice as many at a time as long as all succeed.
+/// Gives the number of successes, and the first error.
+pub(crate) async fn slow_start<T, E, Fut>(count: usize, make: impl Fn(usize) -> Fut) -> (usize, Option<E>)
+where
+    Fut: Future<Output = Result<T, E>>,
+{
+    let (mut started, mut batch, mut succeeded) = (0, 1, 0);
+    while started < count {
+        let size = batch.min(count - started);
+        let outcomes = futures::future::join_all((started..started + size).map(&make)).await;
+        started += size;
+        let mut failure = None;
+        for outcome in outcomes {
+            match outcome {
+                Ok(_) => succeeded += 1,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        if failure.is_some() {
+            return (succeeded, failure);
+        }
+        batch *= 2;
+    }
+    (succeeded, None)
 }

@@ -23,6 +23,7 @@ pub(super) struct Shared<K> {
 
 pub(super) struct Objects<K> {
     pub(super) by_key: BTreeMap<ObjectKey, Arc<K>>,
+    /// By the controlling owner's uid; those without one under the empty uid.
     pub(super) by_controller: HashMap<String, BTreeSet<ObjectKey>>,
 }
 
@@ -109,19 +110,17 @@ impl<K: Held> Objects<K> {
     fn put(&mut self, key: ObjectKey, object: Arc<K>) -> Option<Arc<K>> {
         let controller = controller_of(&*object);
         let old = self.by_key.insert(key.clone(), object);
-        let before = old.as_deref().and_then(controller_of);
-        if before != controller {
+        let before = old.as_deref().map(controller_of);
+        if before.as_ref() != Some(&controller) {
             self.unlink(before, &key);
-            if let Some(uid) = controller {
-                self.by_controller.entry(uid).or_default().insert(key);
-            }
+            self.by_controller.entry(controller).or_default().insert(key);
         }
         old
     }
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Arc<K>> {
         let old = self.by_key.remove(key)?;
-        self.unlink(controller_of(&*old), key);
+        self.unlink(Some(controller_of(&*old)), key);
         Some(old)
     }
 
@@ -136,9 +135,9 @@ impl<K: Held> Objects<K> {
     }
 }
 
-fn controller_of<K: Held>(object: &K) -> Option<String> {
-    let owners = object.meta().owner_references.as_ref()?;
-    owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
+fn controller_of<K: Held>(object: &K) -> String {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    owners.find(|o| o.controller == Some(true)).map(|o| o.uid.clone()).unwrap_or_default()
 }
 
 fn key_of<K: Held>(object: &K) -> ObjectKey {
