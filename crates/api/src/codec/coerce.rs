@@ -6,6 +6,7 @@ use super::{DecodeError, MAX_DEPTH, Strict, number};
 use crate::schema::canonical::{self, Frame};
 use crate::schema::{Alternative, Scalar, Shape, TypeRef};
 use crate::value::{Object, Value};
+use std::borrow::Cow;
 
 pub(crate) fn coerce(ty: TypeRef<'_>, value: Value) -> Result<(Value, Strict), DecodeError> {
     let mut coercion = Coercion { keep: ty.is_custom(), ..Coercion::default() };
@@ -94,19 +95,39 @@ impl<'a> Coercion<'a> {
         })
     }
 
-    fn object(&mut self, ty: TypeRef<'a>, object: Object) -> Value {
-        let start = self.frame.open();
-        let mut next = 0;
-        for (key, value) in object.0 {
-            let Some((place, field)) = ty.find(&key, next) else {
-                self.faults.unknown(&self.path, &key);
+    /// Fields are brought to form where they stand; only when one is out of place, to be dropped or missing is the
+    /// object put together anew.
+    fn object(&mut self, ty: TypeRef<'a>, mut object: Object) -> Value {
+        let (mut next, mut in_form) = (0, true);
+        let mut musts = ty.musts().iter().map(|m| usize::from(*m)).peekable();
+        for (key, value) in &mut object.0 {
+            let Some((place, field)) = ty.find(key, next) else {
+                self.faults.unknown(&self.path, key);
+                in_form = false;
                 continue;
             };
-            next = place + 1;
+            let must = musts.next_if_eq(&place).is_some();
+            let absent = value.is_null() && must && canonical::absent(field).is_null();
             self.path.push(Step::Field(ty, field.name()));
-            let value = self.value(field.shape(), value);
+            let fit = canonical::kept(field, self.value(field.shape(), std::mem::take(value)));
             self.path.pop();
-            self.frame.put(start, place, canonical::kept(field, value));
+            in_form &= place >= next && (fit.is_some() || absent) && musts.peek().is_none_or(|must| *must > place);
+            *value = fit.unwrap_or_default();
+            next = place + 1;
+            if let Cow::Owned(_) = key {
+                *key = ty.key(place);
+            }
+        }
+        if in_form && musts.peek().is_none() { Value::Object(object) } else { self.reordered(ty, object) }
+    }
+
+    fn reordered(&mut self, ty: TypeRef<'a>, object: Object) -> Value {
+        let (start, mut next) = (self.frame.open(), 0);
+        for (key, value) in object.0 {
+            if let Some((place, _)) = ty.find(&key, next) {
+                next = place + 1;
+                self.frame.put(start, place, Some(value).filter(|v| !v.is_null()));
+            }
         }
         Value::Object(self.frame.close(ty, start))
     }

@@ -12,8 +12,9 @@ use std::borrow::Cow;
 
 /// JSON of a known type. Unknown fields are dropped and reported; `null` counts as absent.
 pub fn decode_json(ty: TypeRef<'_>, bytes: &[u8]) -> Result<(Value, Strict), DecodeError> {
+    let text = String::from_utf8_lossy(bytes);
     let mut decoder =
-        Decoder { reader: Reader::new(bytes), faults: Faults::default(), path: Vec::new(), frame: Frame::default() };
+        Decoder { reader: Reader::new(&text), faults: Faults::default(), path: Vec::new(), frame: Frame::default() };
     let shape = Shape::Struct(ty);
     let value = decoder.value(shape, ty.is_custom())?;
     decoder.reader.finish()?;
@@ -24,7 +25,8 @@ pub fn decode_json(ty: TypeRef<'_>, bytes: &[u8]) -> Result<(Value, Strict), Dec
 
 /// JSON of no known type: no order, no checks but syntax; duplicate keys take the last.
 pub fn parse_json(bytes: &[u8]) -> Result<Value, DecodeError> {
-    let mut reader = Reader::new(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let mut reader = Reader::new(&text);
     let value = untyped(&mut reader, &mut |_| {})?;
     reader.finish()?;
     Ok(value)
@@ -142,34 +144,37 @@ impl<'a> Decoder<'a, '_> {
 
     fn object(&mut self, ty: TypeRef<'a>) -> Result<Value, Syntax> {
         let start = self.frame.open();
-        let mut next = 0;
+        let (mut next, mut highest) = (0, None);
         let mut more = self.reader.enter(b'}')?;
         while more {
             let key = self.reader.key()?;
-            match ty.find(&key, next) {
-                Some((place, field)) => {
-                    next = place + 1;
-                    self.field(ty, place, field, start)?;
+            if let Some((place, field)) = ty.find(&key, next) {
+                next = place + 1;
+                let first = highest < Some(place);
+                if !first && self.frame.has(start, place) {
+                    self.faults.duplicate(&self.path, field.name());
                 }
-                None => {
-                    self.faults.unknown(&self.path, &key);
-                    self.reader.skip()?;
+                let value = self.field(ty, field)?;
+                if first {
+                    highest = Some(place);
+                    self.frame.push(place, value);
+                } else {
+                    self.frame.put(start, place, value);
                 }
+            } else {
+                self.faults.unknown(&self.path, &key);
+                self.reader.skip()?;
             }
             more = self.reader.more(b'}')?;
         }
         Ok(Value::Object(self.frame.close(ty, start)))
     }
 
-    fn field(&mut self, ty: TypeRef<'a>, place: usize, field: FieldRef<'a>, start: usize) -> Result<(), Syntax> {
-        if self.frame.has(start, place) {
-            self.faults.duplicate(&self.path, field.name());
-        }
+    fn field(&mut self, ty: TypeRef<'a>, field: FieldRef<'a>) -> Result<Option<Value>, Syntax> {
         self.path.push(Step::Field(ty, field.name()));
         let value = self.value(field.shape(), false)?;
         self.path.pop();
-        self.frame.put(start, place, canonical::kept(field, value));
-        Ok(())
+        Ok(canonical::kept(field, value))
     }
 
     fn map(&mut self, item: Shape<'a>, custom: bool) -> Result<Value, Syntax> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 /// A place in JSON text.
 pub(crate) struct Reader<'b> {
+    text: &'b str,
     bytes: &'b [u8],
     at: usize,
     depth: usize,
@@ -14,8 +15,8 @@ pub(crate) struct Reader<'b> {
 pub(crate) type Syntax = DecodeError;
 
 impl<'b> Reader<'b> {
-    pub(crate) fn new(bytes: &'b [u8]) -> Self {
-        Reader { bytes, at: 0, depth: 0 }
+    pub(crate) fn new(text: &'b str) -> Self {
+        Reader { text, bytes: text.as_bytes(), at: 0, depth: 0 }
     }
 
     fn skip_space(&mut self) {
@@ -139,7 +140,7 @@ impl<'b> Reader<'b> {
             }
             self.some_digits("in exponent of numeric literal")?;
         }
-        Ok(std::str::from_utf8(&self.bytes[start..self.at]).expect("digits and signs are ASCII"))
+        Ok(&self.text[start..self.at])
     }
 
     fn digits(&mut self) {
@@ -158,28 +159,18 @@ impl<'b> Reader<'b> {
     pub(crate) fn string(&mut self) -> Result<Cow<'b, str>, Syntax> {
         self.at += 1;
         let start = self.at;
-        loop {
-            match self.bytes.get(self.at) {
-                None => return Err(end()),
-                Some(b'"') => break,
-                Some(b'\\') => return self.escaped(start).map(Cow::Owned),
-                Some(c) if *c < 0x20 => return Err(self.unexpected("in string literal")),
-                Some(_) => self.at += 1,
-            }
+        self.at += plain(&self.bytes[start..]);
+        if self.bytes.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(&self.text[start..self.at - 1]));
         }
-        let text = String::from_utf8_lossy(&self.bytes[start..self.at]);
-        self.at += 1;
-        Ok(text)
+        self.escaped(start).map(Cow::Owned)
     }
 
+    /// A string with escapes; stands behind the part without, which begins at `start`.
     fn escaped(&mut self, start: usize) -> Result<String, Syntax> {
-        let mut text = String::from_utf8_lossy(&self.bytes[start..self.at]).into_owned();
+        let mut text = self.text[start..self.at].to_owned();
         loop {
-            let run = self.at;
-            while self.bytes.get(self.at).is_some_and(|c| *c >= 0x20 && *c != b'"' && *c != b'\\') {
-                self.at += 1;
-            }
-            text.push_str(&String::from_utf8_lossy(&self.bytes[run..self.at]));
             match self.bytes.get(self.at) {
                 None => return Err(end()),
                 Some(b'"') => {
@@ -192,6 +183,9 @@ impl<'b> Reader<'b> {
                 }
                 Some(_) => return Err(self.unexpected("in string literal")),
             }
+            let run = self.at;
+            self.at += plain(&self.bytes[run..]);
+            text.push_str(&self.text[run..self.at]);
         }
     }
 
@@ -272,6 +266,14 @@ impl<'b> Reader<'b> {
             _ => Err(self.no_value()),
         }
     }
+}
+
+/// How many bytes can stand in a string as they are.
+fn plain(bytes: &[u8]) -> usize {
+    let ends = |c: u8| (c < 0x20) | (c == b'"') | (c == b'\\');
+    let whole = bytes.chunks_exact(16).take_while(|chunk| !chunk.iter().fold(false, |any, c| any | ends(*c))).count();
+    let at = whole * 16;
+    at + bytes[at..].iter().take_while(|c| !ends(**c)).count()
 }
 
 fn end() -> Syntax {

@@ -54,43 +54,43 @@ static SPECIAL: [bool; 256] = {
     table
 };
 
+/// How many bytes can stand as they are.
+fn plain(bytes: &[u8]) -> usize {
+    let ends = |c: u8| (c < 0x20) | (c == b'"') | (c == b'\\') | (c == b'<') | (c == b'>') | (c == b'&') | (c == 0xe2);
+    let whole = bytes.chunks_exact(16).take_while(|chunk| !chunk.iter().fold(false, |any, c| any | ends(*c))).count();
+    let at = whole * 16;
+    at + bytes[at..].iter().take_while(|c| !SPECIAL[usize::from(**c)]).count()
+}
+
 pub(crate) fn write_string(s: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let bytes = s.as_bytes();
-    let mut run = 0;
-    for (at, c) in bytes.iter().enumerate() {
-        if !SPECIAL[usize::from(*c)] {
-            continue;
-        }
-        let separator = match bytes.get(at..at + 3) {
-            Some([0xe2, 0x80, 0xa8]) => Some(&b"\\u2028"[..]),
-            Some([0xe2, 0x80, 0xa9]) => Some(&b"\\u2029"[..]),
-            _ => None,
-        };
-        if *c == 0xe2 && separator.is_none() {
-            continue;
-        }
-        out.extend_from_slice(&bytes[run..at]);
-        run = at + 1;
-        match (*c, separator) {
-            (_, Some(escape)) => {
-                out.extend_from_slice(escape);
-                run = at + 3;
-            }
-            (b'"', _) => out.extend_from_slice(b"\\\""),
-            (b'\\', _) => out.extend_from_slice(b"\\\\"),
-            (b'\n', _) => out.extend_from_slice(b"\\n"),
-            (b'\r', _) => out.extend_from_slice(b"\\r"),
-            (b'\t', _) => out.extend_from_slice(b"\\t"),
-            (8, _) => out.extend_from_slice(b"\\b"),
-            (12, _) => out.extend_from_slice(b"\\f"),
-            (c, _) => {
+    let mut rest = s.as_bytes();
+    loop {
+        let (run, tail) = rest.split_at(plain(rest));
+        out.extend_from_slice(run);
+        let Some((c, after)) = tail.split_first() else { break };
+        rest = after;
+        match c {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
+            0xe2 => match after {
+                [0x80, last @ (0xa8 | 0xa9), after @ ..] => {
+                    out.extend_from_slice(if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+                    rest = after;
+                }
+                _ => out.push(0xe2),
+            },
+            c => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 out.extend_from_slice(b"\\u00");
                 out.extend_from_slice(&[HEX[usize::from(c >> 4)], HEX[usize::from(c & 15)]]);
             }
         }
     }
-    out.extend_from_slice(&bytes[run..]);
     out.push(b'"');
 }

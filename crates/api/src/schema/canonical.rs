@@ -26,6 +26,11 @@ impl Frame {
         self.entries[start..].iter().any(|(p, _)| usize::from(*p) == place)
     }
 
+    /// Adds a field that was not given before.
+    pub(crate) fn push(&mut self, place: usize, value: Option<Value>) {
+        self.entries.push((narrow(place), value));
+    }
+
     /// Adds a field, or replaces it.
     pub(crate) fn put(&mut self, start: usize, place: usize, value: Option<Value>) {
         match self.entries[start..].iter_mut().rev().find(|(p, _)| usize::from(*p) == place) {
@@ -77,13 +82,11 @@ fn narrow(place: usize) -> u16 {
 
 /// The value to keep for a field that was given one.
 pub(crate) fn kept(field: FieldRef<'_>, value: Value) -> Option<Value> {
-    if value.is_null() {
-        return None;
-    }
-    if field.is_pointer() || field.is_always_written() || !can_be_empty(field.shape()) || !value.is_zero() {
+    if !value.is_zero() {
         return Some(value);
     }
-    None
+    let kept = !value.is_null() && (field.is_pointer() || field.is_always_written() || !can_be_empty(field.shape()));
+    kept.then_some(value)
 }
 
 /// Whether Go leaves out the zero value under `omitempty`: structs it never does.
@@ -97,7 +100,7 @@ fn can_be_empty(shape: Shape<'_>) -> bool {
 }
 
 /// What is written for an absent field that is always written.
-fn absent(field: FieldRef<'_>) -> Value {
+pub(crate) fn absent(field: FieldRef<'_>) -> Value {
     if field.is_pointer() { Value::Null } else { zero(field.shape()) }
 }
 
