@@ -103,7 +103,10 @@ impl Cache {
     pub(crate) fn snapshot_one(&self, key: &str) -> Snapshot {
         let applied = *self.applied.borrow();
         let state = self.state.read();
-        Snapshot { entries: state.entries.get(key).cloned().into_iter().collect(), revision: applied.max(state.revision) }
+        Snapshot {
+            entries: state.entries.get(key).cloned().into_iter().collect(),
+            revision: applied.max(state.revision),
+        }
     }
 
     /// All objects below a prefix, and what happens from then on.
@@ -164,7 +167,6 @@ impl State {
             .collect()
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 pub(crate) mod convert;
 mod create;
 mod delete;
+pub(crate) mod expiry;
 mod fields;
 mod list;
 mod metadata;

@@ -16,7 +16,7 @@ use crate::cache::{Caches, Sealer};
 use crate::config::Config;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{self, Inflight};
-use crate::registry::Scope;
+use crate::registry::{Scope, expiry};
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
 use std::collections::HashMap;
@@ -68,6 +68,7 @@ impl Api {
         let _ = api.0.authenticators.set(authn::chain(&api)?);
         let _ = api.0.authorizers.set(authz::chain(&api));
         crate::bootstrap::run(&api).await.map_err(StartError::Bootstrap)?;
+        tokio::spawn(expiry::run(api.clone(), expiry::EVENT_TTL));
         api.0.ready.store(true, Ordering::Release);
         Ok(api)
     }

@@ -1,8 +1,8 @@
 //! The body of a watch: events framed as JSON lines or length-delimited protobuf.
 
+use super::metrics::WatchGuard;
 use super::negotiate::{Format, Media, Shape};
 use super::output::{Presenter, encode};
-use super::metrics::WatchGuard;
 use super::protobuf;
 use crate::cache::{Change, Entry};
 use crate::registry::watch::{EventType, Told, Watcher};

@@ -43,9 +43,24 @@ fn openssl(dir: &Path, arguments: &str) {
 /// An authority, a serving certificate and a client's, and the keys that the configuration names.
 fn make_pki(dir: &Path) {
     let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
-    openssl(dir, &format!("req -x509 {ec} -keyout ca.key -out ca.crt -subj /CN=test-ca -addext basicConstraints=critical,CA:TRUE"));
-    openssl(dir, &format!("req -x509 {ec} -keyout server.key -out server.crt -subj /CN=server -CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext extendedKeyUsage=serverAuth"));
-    openssl(dir, &format!("req -x509 {ec} -keyout client.key -out client.crt -subj /O=system:masters/CN=admin -CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext extendedKeyUsage=clientAuth"));
+    openssl(
+        dir,
+        &format!(
+            "req -x509 {ec} -keyout ca.key -out ca.crt -subj /CN=test-ca -addext basicConstraints=critical,CA:TRUE"
+        ),
+    );
+    openssl(
+        dir,
+        &format!(
+            "req -x509 {ec} -keyout server.key -out server.crt -subj /CN=server -CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext extendedKeyUsage=serverAuth"
+        ),
+    );
+    openssl(
+        dir,
+        &format!(
+            "req -x509 {ec} -keyout client.key -out client.crt -subj /O=system:masters/CN=admin -CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext extendedKeyUsage=clientAuth"
+        ),
+    );
     openssl(dir, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out sa.key");
     std::fs::write(dir.join("encryption.key"), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
 }

@@ -22,7 +22,8 @@ async fn strangers_are_refused() {
         "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"ns\""
     ));
     assert_eq!(status["details"], json!({"kind": "pods"}));
-    let status = answer(ask(&jane, request("DELETE", "/apis/apps/v1/namespaces/ns/deployments/d", &[], b"")).await).await;
+    let status =
+        answer(ask(&jane, request("DELETE", "/apis/apps/v1/namespaces/ns/deployments/d", &[], b"")).await).await;
     assert!(status.message(403).starts_with(
         "deployments.apps \"d\" is forbidden: User \"jane\" cannot delete resource \"deployments\" in API group \"apps\" \
          in the namespace \"ns\""
@@ -41,7 +42,11 @@ async fn masters_may_be_somebody_else() {
     assert_eq!(status.code, 400);
     let jane = s.as_user("jane", &[]);
     let status = answer(ask(&jane, request("GET", "/api/v1/nodes", &[("impersonate-user", "joe")], b"")).await).await;
-    assert!(status.message(403).starts_with("users \"joe\" is forbidden: User \"jane\" cannot impersonate resource \"users\""));
+    assert!(
+        status
+            .message(403)
+            .starts_with("users \"joe\" is forbidden: User \"jane\" cannot impersonate resource \"users\"")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

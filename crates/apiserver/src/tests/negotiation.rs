@@ -16,7 +16,8 @@ async fn objects_come_as_asked() {
     assert_eq!(table["columnDefinitions"][0]["name"], "Name");
     assert_eq!(table["rows"][0]["cells"][0], "a");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
-    let whole = s.accepting(&format!("{MAPS}?includeObject=Object"), "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    let whole =
+        s.accepting(&format!("{MAPS}?includeObject=Object"), "application/json;as=Table;v=v1;g=meta.k8s.io").await;
     let whole = whole.ok();
     let row = whole["rows"].as_array().unwrap().iter().find(|r| r["object"]["metadata"]["name"] == "a").unwrap();
     assert_eq!(row["object"]["data"]["k"], "v");
@@ -47,7 +48,12 @@ async fn bodies_are_read_in_three_media() {
     s.delete(&format!("{MAPS}/from-yaml")).await.ok();
     // What was read cannot be created as it is; as an update of nothing it is refused after having been read.
     let put = s
-        .request("PUT", &format!("{MAPS}/from-yaml"), &[("content-type", "application/vnd.kubernetes.protobuf")], &proto.body)
+        .request(
+            "PUT",
+            &format!("{MAPS}/from-yaml"),
+            &[("content-type", "application/vnd.kubernetes.protobuf")],
+            &proto.body,
+        )
         .await;
     assert_eq!(put.message(404), "configmaps \"from-yaml\" not found");
     let odd = s.request("POST", MAPS, &[("content-type", "text/plain")], b"x").await.message(415);
@@ -66,9 +72,11 @@ async fn bodies_are_read_in_three_media() {
 async fn people_get_indented_json() {
     let s = Server::with_namespace("ns").await;
     let path = "/api/v1/namespaces/ns";
-    for (path, agent, indented) in
-        [(path.to_owned(), "kubectl/v1.33", false), (path.to_owned(), "curl/8", true), (format!("{path}?pretty=true"), "x", true)]
-    {
+    for (path, agent, indented) in [
+        (path.to_owned(), "kubectl/v1.33", false),
+        (path.to_owned(), "curl/8", true),
+        (format!("{path}?pretty=true"), "x", true),
+    ] {
         let answer = s.request("GET", &path, &[("user-agent", agent)], b"").await;
         assert_eq!(answer.text().contains("\n  \"kind\""), indented, "{agent}");
     }

@@ -52,3 +52,66 @@ async fn secrets_are_sealed_at_rest() {
     let read = s.get("/api/v1/namespaces/ns/secrets/s").await.ok();
     assert_eq!(read["data"]["password"], "Y29ycmVjdCBob3JzZQ==");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_end_by_themselves() {
+    let s = Server::with_namespace("ns").await;
+    let events = "/api/v1/namespaces/ns/events";
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "namespace": "ns", "name": "p"}});
+    s.post(events, &event).await.ok();
+    let mut watch = s.watch(&format!("{events}?watch=true&fieldSelector=involvedObject.name%3Dp")).await;
+    assert_eq!(watch.told().await.0, "ADDED");
+    tokio::spawn(crate::registry::expiry::run(s.api.clone(), std::time::Duration::from_millis(100)));
+    assert_eq!(watch.told().await, ("DELETED".to_owned(), "e".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_show_in_both_their_versions() {
+    let s = Server::with_namespace("ns").await;
+    let new = "/apis/events.k8s.io/v1/namespaces/ns/events";
+    let event = json!({
+        "metadata": {"name": "e"}, "regarding": {"kind": "Pod", "namespace": "ns", "name": "p"}, "note": "hello",
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "example.org/c", "reportingInstance": "i",
+        "action": "Test", "reason": "Because", "type": "Normal"
+    });
+    let made = s.post(new, &event).await.ok();
+    assert_eq!((&made["apiVersion"], &made["note"]), (&json!("events.k8s.io/v1"), &json!("hello")));
+    let old = s.get("/api/v1/namespaces/ns/events/e").await.ok();
+    assert_eq!(old["message"], "hello");
+    assert_eq!(old["involvedObject"]["name"], "p");
+    let list = s.get(&format!("{new}?fieldSelector=regarding.name%3Dp")).await.ok();
+    assert_eq!(list["kind"], "EventList");
+    assert_eq!(list["items"][0]["regarding"]["name"], "p");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn autoscalers_show_in_both_their_versions() {
+    let s = Server::with_namespace("ns").await;
+    let hpa = json!({
+        "metadata": {"name": "h"},
+        "spec": {"maxReplicas": 3, "targetCPUUtilizationPercentage": 70,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}
+    });
+    s.post("/apis/autoscaling/v1/namespaces/ns/horizontalpodautoscalers", &hpa).await.ok();
+    let v2 = s.get("/apis/autoscaling/v2/namespaces/ns/horizontalpodautoscalers/h").await.ok();
+    assert_eq!(v2["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 70);
+    let v1 = s.get("/apis/autoscaling/v1/namespaces/ns/horizontalpodautoscalers/h").await.ok();
+    assert_eq!(v1["spec"]["targetCPUUtilizationPercentage"], 70);
+    assert!(v1["spec"].get("metrics").is_none());
+}
+
+/// What the in-process client asks of the service it is given.
+#[test]
+fn the_local_service_suits_clients() {
+    fn suits<S, B>()
+    where
+        S: tower::Service<http::Request<http_body_util::Full<bytes::Bytes>>, Response = http::Response<B>>,
+        S: Send + Sync + Clone + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<crate::server::body::BoxError>,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<crate::server::body::BoxError>,
+    {
+    }
+    suits::<crate::server::Local, crate::server::body::Body>();
+}

@@ -28,7 +28,13 @@ async fn a_pod_is_bound_once() {
     assert_eq!(done.ok()["status"], "Success");
     let bound = s.get(&format!("{PODS}/p")).await.ok();
     assert_eq!(bound["spec"]["nodeName"], "n1");
-    assert!(bound["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "PodScheduled" && c["status"] == "True"));
+    assert!(
+        bound["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|c| c["type"] == "PodScheduled" && c["status"] == "True")
+    );
     assert_eq!(
         s.post("/api/v1/namespaces/ns/bindings", &binding("p", "n2")).await.message(409),
         "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\""
@@ -79,7 +85,8 @@ async fn budgets_hold_evictions_back() {
     let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
     s.merge(&format!("{PODS}/p/status"), &running).await.ok();
     let budgets = "/apis/policy/v1/namespaces/ns/poddisruptionbudgets";
-    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}});
+    let budget =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}});
     s.post(budgets, &budget).await.ok();
     let eviction = json!({"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p"}});
     let evict = format!("{PODS}/p/eviction");
@@ -89,9 +96,7 @@ async fn budgets_hold_evictions_back() {
         unseen["details"]["causes"][0],
         json!({"reason": "DisruptionBudget", "message": "The disruption budget b is still being processed by the server."})
     );
-    let status = |allowed: i64| {
-        json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}})
-    };
+    let status = |allowed: i64| json!({"status": {"observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
     s.merge(&format!("{budgets}/b/status"), &status(0)).await.ok();
     let full = s.post(&evict, &eviction).await.fails(429);
     assert_eq!(

@@ -38,10 +38,7 @@ async fn lists_select_by_labels_and_fields() {
         s.get(&format!("{MAPS}?fieldSelector=data.x%3Dy")).await.message(400),
         "\"data.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
     );
-    assert_eq!(
-        s.get("/api/v1/pods?fieldSelector=spec.x%3Dy").await.message(400),
-        "field label not supported: spec.x"
-    );
+    assert_eq!(s.get("/api/v1/pods?fieldSelector=spec.x%3Dy").await.message(400), "field label not supported: spec.x");
     s.get(&format!("{MAPS}?labelSelector=%3D%3D")).await.fails(400);
 }
 

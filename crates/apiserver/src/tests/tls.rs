@@ -50,8 +50,11 @@ async fn the_network_is_served_until_shutdown() {
         assert_eq!(answer.version(), version);
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
     }
-    let connector =
-        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(client_tls(&s, false)).https_only().enable_http1().build();
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(client_tls(&s, false))
+        .https_only()
+        .enable_http1()
+        .build();
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let uri = format!("https://localhost:{}/api/v1/namespaces", address.port()).parse().unwrap();
     let answer = client.get(uri).await.unwrap();

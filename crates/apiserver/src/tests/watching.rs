@@ -67,7 +67,8 @@ async fn initial_events_end_in_a_bookmark() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_ends_in_time_with_a_bookmark() {
     let s = Server::with_namespace("ns").await;
-    let mut watch = s.watch(&format!("{MAPS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion=0")).await;
+    let mut watch =
+        s.watch(&format!("{MAPS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion=0")).await;
     let mut last = None;
     while let Some(event) = watch.next().await {
         last = Some(event);
@@ -103,8 +104,12 @@ async fn tables_are_watched_with_one_heading() {
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let path = format!("{MAPS}?watch=true&timeoutSeconds=1");
     let answer = s.request("GET", &path, &[("accept", accept)], b"").await;
-    let events: Vec<serde_json::Value> =
-        answer.text().lines().map(|l| serde_json::from_str(l).unwrap()).filter(|e: &serde_json::Value| e["type"] == "ADDED").collect();
+    let events: Vec<serde_json::Value> = answer
+        .text()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .filter(|e: &serde_json::Value| e["type"] == "ADDED")
+        .collect();
     assert!(events[0]["object"]["columnDefinitions"].is_array());
     assert!(events[1]["object"]["columnDefinitions"].is_null());
     assert_eq!(events[1]["object"]["rows"].as_array().unwrap().len(), 1);

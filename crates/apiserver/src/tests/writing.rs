@@ -112,7 +112,12 @@ async fn dry_runs_leave_nothing() {
     s.delete_with(&format!("{MAPS}/a"), &json!({"dryRun": ["All"]})).await.ok();
     assert_eq!(s.get(&format!("{MAPS}/a")).await.ok(), made);
     let wrong = s.post(&format!("{MAPS}?dryRun=Some"), &json!({"metadata": {"name": "b"}})).await.fails(422);
-    assert!(wrong["message"].as_str().unwrap().starts_with("CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value"));
+    assert!(
+        wrong["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,7 +128,10 @@ async fn metadata_has_rules() {
     let mut other = made.clone();
     other["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
     let conflict = s.put(&path, &other).await.message(409);
-    assert!(conflict.contains("Precondition failed: UID in precondition: 00000000-0000-0000-0000-000000000000"), "{conflict}");
+    assert!(
+        conflict.contains("Precondition failed: UID in precondition: 00000000-0000-0000-0000-000000000000"),
+        "{conflict}"
+    );
     let mut renamed = made.clone();
     renamed["metadata"]["name"] = json!("b");
     assert_eq!(
@@ -131,7 +139,10 @@ async fn metadata_has_rules() {
         "the name of the object (b) does not match the name on the URL (a)"
     );
     for (patch, message) in [
-        (json!({"metadata": {"labels": {"a b": "c"}}}), "metadata.labels: Invalid value: \"a b\": name part must consist"),
+        (
+            json!({"metadata": {"labels": {"a b": "c"}}}),
+            "metadata.labels: Invalid value: \"a b\": name part must consist",
+        ),
         (json!({"metadata": {"finalizers": ["x y"]}}), "metadata.finalizers: Invalid value: \"x y\""),
         (
             json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": ""}]}}),
@@ -214,7 +225,9 @@ async fn concurrent_patches_all_count() {
     let tasks: Vec<_> = (0..16)
         .map(|i| {
             let s = s.clone();
-            tokio::spawn(async move { s.merge(&format!("{MAPS}/a"), &json!({"data": {(format!("k{i}")): "v"}})).await.ok() })
+            tokio::spawn(
+                async move { s.merge(&format!("{MAPS}/a"), &json!({"data": {(format!("k{i}")): "v"}})).await.ok() },
+            )
         })
         .collect();
     for task in tasks {
@@ -242,7 +255,8 @@ async fn json_and_strategic_patches() {
     let s = Server::with_namespace("ns").await;
     let path = format!("{MAPS}/a");
     s.post(MAPS, &json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await.ok();
-    let operations = json!([{"op": "test", "path": "/data/k", "value": "v"}, {"op": "replace", "path": "/data/k", "value": "w"}]);
+    let operations =
+        json!([{"op": "test", "path": "/data/k", "value": "v"}, {"op": "replace", "path": "/data/k", "value": "w"}]);
     let patched = s.send("PATCH", &path, "application/json-patch+json", &operations).await.ok();
     assert_eq!(patched["data"]["k"], "w");
     s.send("PATCH", &path, "application/json-patch+json", &operations).await.fails(422);
