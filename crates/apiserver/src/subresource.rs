@@ -30,14 +30,17 @@ pub(crate) fn view(scope: &Scope<'_>, object: &Value) -> Result<Option<Value>, S
     }
 }
 
+/// From what was sent and the object as it is to the object as it should be.
+type Take = fn(&Scope<'_>, Value, &Value) -> Result<Value, Status>;
+
 /// PUT and PATCH through a subresource; `transform` works on what [`view`] shows.
 pub(crate) async fn replace(scope: &Scope<'_>, sub: &str, transform: Transform<'_>) -> Result<Arc<Entry>, Status> {
-    let (mode, taken): (Mode, fn(&Scope<'_>, Value, &Value) -> Result<Value, Status>) = match sub {
+    let taken: Take = match sub {
         "scale" => return scale::update(scope, transform).await,
-        "finalize" => (Mode::Raw, finalize),
-        "ephemeralcontainers" => (Mode::Raw, ephemeral_containers),
-        "resize" => (Mode::Raw, resize),
-        "approval" => (Mode::Raw, approval),
+        "finalize" => finalize,
+        "ephemeralcontainers" => ephemeral_containers,
+        "resize" => resize,
+        "approval" => approval,
         _ => return Err(Status::method_not_supported(&scope.resource(), "update")),
     };
     let whole = |old: &Value| {
@@ -46,7 +49,7 @@ pub(crate) async fn replace(scope: &Scope<'_>, sub: &str, transform: Transform<'
         }
         taken(scope, transform(old)?, old)
     };
-    scope.update(mode, &whole).await.map(|(entry, _)| entry)
+    scope.update(Mode::Raw, &whole).await.map(|(entry, _)| entry)
 }
 
 /// POST to a subresource (or, for `bindings`, to the resource).
