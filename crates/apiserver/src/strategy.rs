@@ -1,6 +1,7 @@
 //! What is special about each resource. The registry does everything uniform and asks the strategy of a
 //! resource at the points below; [`of`] is the one list of them.
 
+pub mod apiservice;
 pub mod certificatesigningrequest;
 pub mod configmap;
 pub mod controllerrevision;
@@ -8,6 +9,7 @@ pub mod cronjob;
 pub mod daemonset;
 pub mod defaults;
 pub mod deployment;
+pub mod devices;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
@@ -49,6 +51,9 @@ use simple::Simple;
 /// admission (validating) → `allocate` → stored. On update: the same with the old object beside.
 /// Objects are in canonical form; the registry normalizes again before it encodes.
 pub trait Strategy: Send + Sync {
+    /// Defaults that must see what the schema's constants would fill in, so run before those.
+    fn default_first(&self, _obj: &mut Value) {}
+
     /// Defaults beyond the schema's constants, as upstream's `SetDefaults_*`. Idempotent: also runs on
     /// updates and patches.
     fn default(&self, _obj: &mut Value) {}
@@ -260,11 +265,11 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => {
             &Simple { generation: true, unconditional: true, default: simple::priority_level }
         }
-        ("apiregistration.k8s.io", "apiservices") => {
-            &Simple { generation: false, unconditional: false, default: simple::api_service }
-        }
+        ("apiregistration.k8s.io", "apiservices") => &apiservice::ApiServices,
+        ("resource.k8s.io", "resourceclaims") => &devices::Claims { path: &["spec"] },
+        ("resource.k8s.io", "resourceclaimtemplates") => &devices::Claims { path: &["spec", "spec"] },
         ("resource.k8s.io", "resourceslices" | "deviceclasses" | "devicetaintrules") => {
-            &Simple { generation: true, unconditional: true, default: simple::none }
+            &Simple { generation: true, unconditional: true, default: devices::taints }
         }
         _ => &Plain,
     }

@@ -15,12 +15,16 @@ const UID: [&str; 2] = ["controller-uid", "batch.kubernetes.io/controller-uid"];
 const NAME: [&str; 2] = ["job-name", "batch.kubernetes.io/job-name"];
 
 impl Strategy for Jobs {
-    fn default(&self, obj: &mut Value) {
-        default_spec(obj.entry("spec"));
+    fn default_first(&self, obj: &mut Value) {
         let spec = obj.entry("spec");
         if spec["completions"].is_null() && spec["parallelism"].is_null() {
             spec.set("completions", 1);
         }
+    }
+
+    fn default(&self, obj: &mut Value) {
+        default_spec(obj.entry("spec"));
+        let spec = obj.entry("spec");
         spec.set_default("parallelism", 1);
         let limit = if spec["backoffLimitPerIndex"].is_null() { 6 } else { i64::from(i32::MAX) };
         spec.set_default("backoffLimit", limit);

@@ -101,10 +101,3 @@ pub(super) fn priority_level(obj: &mut Value) {
         }
     }
 }
-
-/// Registrations of aggregated APIs.
-pub(super) fn api_service(obj: &mut Value) {
-    if !obj["spec"]["service"].is_null() {
-        obj.entry_at(&["spec", "service"]).set_default("port", 443);
-    }
-}

@@ -23,14 +23,19 @@ const CHANGEABLE: &[&str] = &[
 ];
 
 impl Strategy for StatefulSets {
+    fn default_first(&self, obj: &mut Value) {
+        let strategy = obj.entry_at(&["spec", "updateStrategy"]);
+        if strategy["type"].str().is_empty() {
+            strategy.set("type", "RollingUpdate");
+            strategy.set_default("rollingUpdate", Value::object());
+        }
+    }
+
     fn default(&self, obj: &mut Value) {
         defaults::template(obj, &["spec", "template"]);
         let spec = obj.entry("spec");
         let strategy = spec.entry("updateStrategy");
-        if strategy["type"].str().is_empty() {
-            strategy.set("type", "RollingUpdate");
-            strategy.set_default("rollingUpdate", Value::object());
-        } else if strategy["rollingUpdate"].is_null() {
+        if strategy["rollingUpdate"].is_null() {
             strategy.remove("rollingUpdate");
         }
         if strategy["type"].str() == "RollingUpdate" && !strategy["rollingUpdate"].is_null() {
