@@ -2,7 +2,8 @@
 
 use super::{Cache, Change, ChangeKind, Entry, Sealer};
 use kaji_api::{ResourceDef, Status, value};
-use kaji_store::{Event, Range, Record, Revision, Store, StoreError, Watch, Watched};
+use kaji_store::{Event, ProgressRequest, Range, Record, Revision, Store, StoreError, Watch, Watched};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a read waits for the cache to catch up with the store.
 const CATCH_UP: Duration = Duration::from_secs(3);
+/// How long the store's events may take before it is asked whether there are any.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Records read at once when loading.
 const PAGE: usize = 1000;
 const ROOT: &str = "/registry/";
@@ -21,6 +24,7 @@ pub(crate) struct Caches {
     sealer: Sealer,
     by_prefix: HashMap<&'static str, Arc<Cache>>,
     applied: watch::Sender<Revision>,
+    progress: Mutex<Option<ProgressRequest>>,
 }
 
 type Listing = HashMap<&'static str, BTreeMap<String, Arc<Entry>>>;
@@ -30,7 +34,7 @@ impl Caches {
     pub(crate) fn new(store: Arc<dyn Store>, sealer: Sealer, rows: &[&'static ResourceDef]) -> Self {
         let applied = watch::Sender::new(0);
         let by_prefix = rows.iter().map(|r| (r.prefix, Arc::new(Cache::new(r, applied.subscribe())))).collect();
-        Caches { store, sealer, by_prefix, applied }
+        Caches { store, sealer, by_prefix, applied, progress: Mutex::default() }
     }
 
     /// The cache of a key prefix.
@@ -71,6 +75,13 @@ impl Caches {
             return Ok(());
         }
         let mut applied = self.applied.subscribe();
+        if let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, applied.wait_for(|now| *now >= revision)).await {
+            return Ok(());
+        }
+        // The write may have been to a key that is none of ours.
+        if let Some(progress) = self.progress.lock().as_ref() {
+            progress.ask();
+        }
         let reached = tokio::time::timeout(CATCH_UP, applied.wait_for(|now| *now >= revision)).await;
         match reached {
             Ok(Ok(_)) => Ok(()),
@@ -86,6 +97,7 @@ impl Caches {
         for (prefix, cache) in &self.by_prefix {
             cache.reset(listing.remove(prefix).unwrap_or_default(), revision);
         }
+        *self.progress.lock() = Some(watch.progress.clone());
         self.applied.send_replace(revision);
         Ok(watch)
     }

@@ -115,3 +115,15 @@ fn the_local_service_suits_clients() {
     }
     suits::<crate::server::Local, crate::server::body::Body>();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_to_keys_of_others_hold_no_reader_up() {
+    let s = Server::with_namespace("ns").await;
+    let begun = std::time::Instant::now();
+    for _ in 0..3 {
+        let change = kaji_store::Change::Put("/elsewhere/x".to_owned(), bytes::Bytes::new());
+        s.api.caches().store().commit(Vec::new(), vec![change]).await.unwrap();
+        s.get("/api/v1/namespaces/ns").await.ok();
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+}
