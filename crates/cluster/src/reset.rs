@@ -1,0 +1,107 @@
+//! Removing every trace of a cluster from the machine.
+
+use crate::data_dir::DataDir;
+use crate::instance::Instance;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What `reset` found and would remove, or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// A process whose command line names the data directory (containerd, its shims).
+    Process(i32, String),
+    /// A mount below the data directory.
+    Mount(PathBuf),
+    /// A network interface of ours.
+    Interface(String),
+    /// The nftables table of ours.
+    Table(String),
+    /// A network namespace that the container runtime made for a pod of ours.
+    Namespace(PathBuf),
+    /// Control groups of ours.
+    Cgroup(PathBuf),
+    /// The data directory.
+    Files(PathBuf),
+}
+
+impl std::fmt::Display for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trace::Process(pid, name) => write!(f, "process {pid} ({name})"),
+            Trace::Mount(path) => write!(f, "mount {}", path.display()),
+            Trace::Interface(name) => write!(f, "network interface {name}"),
+            Trace::Table(name) => write!(f, "nftables table {name}"),
+            Trace::Namespace(path) => write!(f, "network namespace {}", path.display()),
+            Trace::Cgroup(path) => write!(f, "control groups below {}", path.display()),
+            Trace::Files(path) => write!(f, "files in {}", path.display()),
+        }
+    }
+}
+
+/// A trace could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not remove {trace}: {cause}")]
+pub struct ResetError {
+    /// What.
+    pub trace: Trace,
+    /// Why.
+    pub cause: io::Error,
+}
+
+/// Mount points at or below a directory, deepest first (`/proc/self/mounts`).
+pub fn mounts_below(mounts: &str, dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(|path| PathBuf::from(path.replace("\\040", " ")))
+        .filter(|path| path.starts_with(dir))
+        .collect();
+    found.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+    found
+}
+
+/// Processes, other than this one, whose command line names a path below the directory.
+pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let needle = format!("{}/", dir.display());
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let named = |pid: i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        words.iter().any(|w| w.contains(&needle)).then(|| (pid, words[0].clone()))
+    };
+    entries
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != own)
+        .filter_map(named)
+        .collect()
+}
+
+/// All that a cluster left on the machine, in the order of removal.
+pub fn traces(dir: &DataDir, instance: Option<&Instance>) -> Vec<Trace> {
+    let mut all: Vec<Trace> = processes_of(dir.path()).into_iter().map(|(pid, name)| Trace::Process(pid, name)).collect();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    all.extend(mounts_below(&mounts, dir.path()).into_iter().map(Trace::Mount));
+    if let Some(instance) = instance {
+        for name in [instance.bridge(), instance.dns_interface()] {
+            if Path::new("/sys/class/net").join(&name).exists() {
+                all.push(Trace::Interface(name));
+            }
+        }
+        all.push(Trace::Table(instance.table()));
+    }
+    all.push(Trace::Files(dir.path().to_owned()));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_mounts_come_off_first() {
+        let mounts = "a /data/kaji/x tmpfs rw 0 0\nb /data/kaji/x/y\\040z tmpfs rw 0 0\nc /data/kajix tmpfs rw 0 0\n";
+        let found = mounts_below(mounts, Path::new("/data/kaji"));
+        assert_eq!(found, [PathBuf::from("/data/kaji/x/y z"), PathBuf::from("/data/kaji/x")]);
+    }
+}
