@@ -1,0 +1,54 @@
+# The menu: everything a developer or a first-time user runs.
+#   make up       install what a node needs, build, start a one-node cluster
+#   make test     install what the tests need, run every test
+#   make check    formatting, lints and tests: what CI runs
+#   make images   build the example images from Debian packages and import them
+#   make down     stop a cluster started with `kaji up --detach`
+#   make reset    remove every trace of the cluster
+
+SHELL := /bin/bash
+TARGET := $(shell uname -m)-unknown-linux-gnu
+# A static binary runs in an empty image and on any distribution.
+RELEASE_FLAGS := -C target-feature=+crt-static
+KAJI := target/$(TARGET)/release/kaji
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# NODE_PACKAGES: for `kaji up`; TEST_PACKAGES: what the tests look with.
+NODE_PACKAGES := containerd runc containernetworking-plugins
+TEST_PACKAGES := $(NODE_PACKAGES) iproute2 nftables busybox-static openssl
+BUILD_PACKAGES := gcc libc6-dev make cmake
+
+.PHONY: up build test check images down reset packages test-packages cargo
+
+up: packages build
+	$(SUDO) $(KAJI) up $(ARGS)
+
+build: cargo
+	RUSTFLAGS="$(RELEASE_FLAGS)" cargo build --release --target $(TARGET) -p kaji
+
+test: test-packages cargo
+	./scripts/test.sh
+
+check: cargo
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(MAKE) test
+
+images: build
+	$(SUDO) ./examples/images/build.sh $(abspath $(KAJI)) $(ARGS)
+
+down:
+	$(SUDO) $(KAJI) down $(ARGS)
+
+reset:
+	$(SUDO) $(KAJI) reset $(ARGS)
+
+packages:
+	@./scripts/packages.sh $(NODE_PACKAGES) $(BUILD_PACKAGES)
+	@command -v kubectl >/dev/null || ./scripts/packages.sh kubernetes-client
+
+test-packages:
+	@./scripts/packages.sh $(TEST_PACKAGES) $(BUILD_PACKAGES)
+	@command -v kubectl >/dev/null || ./scripts/packages.sh kubernetes-client
+
+cargo:
+	@command -v cargo >/dev/null || { echo "Rust is needed to build Kaji: install it from https://rustup.rs, then run make again." >&2; exit 1; }
