@@ -4,9 +4,11 @@
 //! parts meet at the API alone.
 
 pub mod data_dir;
+pub mod images;
 pub mod instance;
 pub mod kubeconfig;
 pub mod material;
+pub mod pack;
 pub mod preflight;
 pub mod progress;
 pub mod reset;

@@ -1,0 +1,154 @@
+//! The node's side of the start: bridge, node agent, service proxy, DNS; or simulated nodes.
+
+use super::{Cluster, Part, UpError, chain};
+use crate::instance::Instance;
+use crate::preflight;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use kaji_client::Client;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a node may take until it is ready.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The machine's name as a node name: lower case, the first label of a long name kept whole.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// The first /24 of the pods' range: what the controller gives the first node.
+fn node_range(instance: &Instance) -> Ipv4Net {
+    Ipv4Net::new(instance.pods.network(), 24).expect("24 is a valid prefix length")
+}
+
+/// Makes the bridge and the interface that holds the DNS address, before anything needs their addresses.
+pub(super) async fn prepare_network(instance: &Instance) -> Result<(), UpError> {
+    let boxed = |e: kaji_network::bridge::BridgeError| UpError::Network(Box::new(e));
+    kaji_network::bridge::ensure(&instance.bridge(), node_range(instance)).await.map_err(boxed)?;
+    kaji_network::bridge::ensure_address(&instance.dns_interface(), instance.dns_address().into()).await.map_err(boxed)
+}
+
+impl Cluster {
+    /// The node agent, the proxy and DNS; returns once the node is ready.
+    pub(super) async fn start_real_node(&mut self) -> Result<(), UpError> {
+        let name = host_name();
+        let config = self.node_config(&name)?;
+        let client = self.client(&format!("system:node:{name}"), &["system:nodes"]);
+        let stop = self.shutdown.clone();
+        self.spawn("node agent", async move { kaji_node::run(client, config, stop).await.map_err(|e| chain(&e)) });
+        if self.options.enabled(Part::Proxy) {
+            self.start_proxy(&name);
+        }
+        if self.options.enabled(Part::Dns) {
+            self.start_dns();
+        }
+        self.wait_for_node(&name).await?;
+        self.progress.ready("node", &format!("{name} ({})", self.instance.node_address()));
+        Ok(())
+    }
+
+    fn node_config(&self, name: &str) -> Result<kaji_node::Config, UpError> {
+        let address: IpAddr = self.instance.node_address().into();
+        let serving = self.material.node_serving(name, vec![address, IpAddr::from([127, 0, 0, 1])])?;
+        let pem = |path: &Path| -> Result<Option<String>, UpError> { Ok(crate::data_dir::read(path)?) };
+        let mut config = kaji_node::Config::new(name, self.dir.node());
+        config.node_ips = vec![address];
+        config.containerd_state_dir = PathBuf::from("/run").join(self.instance.bridge());
+        config.container_runtime_endpoint = self.options.runtime_endpoint.clone();
+        config.pod_infra_container_image = self.options.sandbox_image.clone();
+        config.sandbox_binary = std::env::current_exe().ok();
+        config.bridge = self.instance.bridge();
+        config.cni_bin_dirs = preflight::cni_dir().into_iter().collect();
+        config.port = 0;
+        config.tls_cert_pem = pem(&serving.cert)?;
+        config.tls_key_pem = pem(&serving.key)?;
+        config.client_ca_pem = Some(self.material.cluster().certificate_pem().to_owned());
+        config.trusted_clients = vec!["kube-apiserver-kubelet-client".to_owned()];
+        config.cluster_dns = vec![self.instance.dns_address().into()];
+        config.cgroup_root = format!("/{}", self.instance.bridge());
+        Ok(config)
+    }
+
+    fn start_proxy(&mut self, node: &str) {
+        let mut config = kaji_network::proxy::Config::new(&self.instance.table(), node);
+        config.node_ips = vec![self.instance.node_address().into()];
+        config.cluster_cidr = Some(ipnet::IpNet::V4(self.instance.pods));
+        config.service_cidr = Some(ipnet::IpNet::V4(self.instance.services));
+        config.bridge = Some(self.instance.bridge());
+        config.cluster_dns = vec![self.instance.dns_address().into()];
+        let client = self.client("system:kube-proxy", &[]);
+        let stop = self.shutdown.clone();
+        self.spawn("service proxy", async move {
+            kaji_network::proxy::run(client, config, stop).await.map_err(|e| chain(&e))
+        });
+        self.progress.ready("service proxy", "");
+    }
+
+    fn start_dns(&mut self) {
+        let address = SocketAddr::new(self.instance.dns_address().into(), 53);
+        let config = kaji_dns::Config { listen: vec![address], ..kaji_dns::Config::default() };
+        let client = self.client("system:kaji-dns", &[]);
+        let stop = self.shutdown.clone();
+        self.spawn("cluster DNS", async move { kaji_dns::run(client, config, stop).await.map_err(|e| chain(&e)) });
+        self.progress.ready("cluster DNS", &address.ip().to_string());
+    }
+
+    /// Simulated nodes, in this process; returns once all are ready.
+    pub(super) async fn start_simulated_nodes(&mut self, count: u16) -> Result<(), UpError> {
+        let names: Vec<String> = (1..=count).map(|i| format!("sim-{i}")).collect();
+        let api = self.api.clone();
+        let client_for = move |name: &str| super::local_client(&api, &format!("system:node:{name}"), &["system:nodes"]);
+        let (stop, own) = (self.shutdown.clone(), names.clone());
+        self.spawn("simulated nodes", async move {
+            kaji_node::run_simulated(client_for, own, stop).await.map_err(|e| chain(&e))
+        });
+        for name in &names {
+            self.wait_for_node(name).await?;
+        }
+        self.progress.ready("nodes", &format!("{count} simulated"));
+        Ok(())
+    }
+
+    /// Waits until the node says it is ready, or a part has failed.
+    async fn wait_for_node(&mut self, name: &str) -> Result<(), UpError> {
+        let client = self.client("system:apiserver", &["system:masters"]);
+        let mut last = "no node object".to_owned();
+        let ready = until_ready(client, name.to_owned(), &mut last);
+        tokio::select! {
+            _ = ready => Ok(()),
+            Some(ended) = self.parts.join_next() => match ended {
+                Ok(Err(error)) => Err(error),
+                _ => Err(UpError::Part { part: "cluster", cause: "a part ended during the start".to_owned() }),
+            },
+            () = tokio::time::sleep(PATIENCE) => Err(UpError::NotReady { part: "node", waited: PATIENCE, last: String::new() }),
+        }
+        .map_err(|e| match e {
+            UpError::NotReady { part, waited, .. } => UpError::NotReady { part, waited, last: std::mem::take(&mut last) },
+            other => other,
+        })
+    }
+}
+
+/// Watches a node until its Ready condition is true; `last` tells what it said before.
+async fn until_ready(client: Client, name: String, last: &mut String) {
+    use futures::StreamExt;
+    let nodes: kube::Api<Node> = kube::Api::all(client);
+    let mut states = std::pin::pin!(kube::runtime::watcher::watch_object(nodes, &name));
+    while let Some(state) = states.next().await {
+        match state {
+            Ok(Some(node)) => {
+                let conditions = node.status.and_then(|s| s.conditions).unwrap_or_default();
+                match conditions.iter().find(|c| c.type_ == "Ready") {
+                    Some(c) if c.status == "True" => return,
+                    Some(c) => *last = c.message.clone().unwrap_or_else(|| c.status.clone()),
+                    None => *last = "no Ready condition".to_owned(),
+                }
+            }
+            Ok(None) => *last = "no node object".to_owned(),
+            Err(error) => *last = chain(&error),
+        }
+    }
+}
