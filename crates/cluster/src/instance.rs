@@ -59,6 +59,11 @@ impl Instance {
         format!("kaji-{}", self.id)
     }
 
+    /// Where the node's containerd keeps its sockets; short, because socket paths are.
+    pub fn runtime_dir(&self) -> std::path::PathBuf {
+        std::path::Path::new("/run").join(self.bridge())
+    }
+
     /// The interface that holds the cluster DNS address.
     pub fn dns_interface(&self) -> String {
         format!("kdns-{}", self.id)

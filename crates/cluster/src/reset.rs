@@ -2,8 +2,11 @@
 
 use crate::data_dir::DataDir;
 use crate::instance::Instance;
+use rustix::mount::UnmountFlags;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What `reset` found and would remove, or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +84,10 @@ pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
 pub fn traces(dir: &DataDir, instance: Option<&Instance>) -> Vec<Trace> {
     let mut all: Vec<Trace> = processes_of(dir.path()).into_iter().map(|(pid, name)| Trace::Process(pid, name)).collect();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    all.extend(mounts_below(&mounts, dir.path()).into_iter().map(Trace::Mount));
+    let runtime = instance.map(Instance::runtime_dir);
+    for place in std::iter::once(dir.path()).chain(runtime.as_deref()) {
+        all.extend(mounts_below(&mounts, place).into_iter().map(Trace::Mount));
+    }
     if let Some(instance) = instance {
         for name in [instance.bridge(), instance.dns_interface()] {
             if Path::new("/sys/class/net").join(&name).exists() {
@@ -89,9 +95,78 @@ pub fn traces(dir: &DataDir, instance: Option<&Instance>) -> Vec<Trace> {
             }
         }
         all.push(Trace::Table(instance.table()));
+        all.extend(cgroups(&instance.bridge()).into_iter().map(Trace::Cgroup));
+        all.push(Trace::Files(instance.runtime_dir()));
     }
     all.push(Trace::Files(dir.path().to_owned()));
     all
+}
+
+/// Removes all traces. Processes first, since they hold the mounts.
+pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), ResetError> {
+    end_processes(dir.path()).await?;
+    for trace in traces(dir, instance) {
+        let done = match &trace {
+            // Nothing is left of those but what cannot be ended.
+            Trace::Process(..) => Err(io::Error::other("it does not end")),
+            Trace::Mount(path) => rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(io::Error::from),
+            Trace::Interface(name) => kaji_network::bridge::remove(name).await.map_err(io::Error::other),
+            Trace::Table(name) => kaji_network::proxy::cleanup(name).await.map_err(io::Error::other),
+            Trace::Namespace(path) | Trace::Files(path) => std::fs::remove_dir_all(path),
+            Trace::Cgroup(path) => remove_cgroup(path),
+        };
+        match done {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(ResetError { trace, cause }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Ends containerd before its shims (it would start them anew) and containers with their shims.
+async fn end_processes(dir: &Path) -> Result<(), ResetError> {
+    let mut look = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..100 {
+        look.tick().await;
+        let mut left = processes_of(dir);
+        left.sort_by_key(|(_, name)| name.contains("shim"));
+        if left.is_empty() {
+            return Ok(());
+        }
+        for (pid, _) in left {
+            end_with_children(pid);
+        }
+    }
+    Ok(())
+}
+
+/// Kills a process and those that descend from it (a shim's containers).
+fn end_with_children(pid: i32) {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    if let Some(process) = Pid::from_raw(pid) {
+        // It may have ended meanwhile.
+        let _ = kill_process(process, Signal::KILL);
+    }
+    children.split_whitespace().filter_map(|child| child.parse().ok()).for_each(end_with_children);
+}
+
+/// Removes a group and those below it: directories only, deepest first.
+fn remove_cgroup(path: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(path)
+}
+
+/// The control groups made below our name, in every hierarchy.
+fn cgroups(name: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
+    let hierarchies = entries.filter_map(|e| Some(e.ok()?.path())).chain([root.to_owned()]);
+    hierarchies.map(|h| h.join(name)).filter(|p| p.is_dir()).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use kaji_client::Client;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a node may take until it is ready.
@@ -56,7 +56,7 @@ impl Cluster {
         let pem = |path: &Path| -> Result<Option<String>, UpError> { Ok(crate::data_dir::read(path)?) };
         let mut config = kaji_node::Config::new(name, self.dir.node());
         config.node_ips = vec![address];
-        config.containerd_state_dir = PathBuf::from("/run").join(self.instance.bridge());
+        config.containerd_state_dir = self.instance.runtime_dir();
         config.container_runtime_endpoint = self.options.runtime_endpoint.clone();
         config.pod_infra_container_image = self.options.sandbox_image.clone();
         config.sandbox_binary = std::env::current_exe().ok();

@@ -1,0 +1,211 @@
+//! Each component alone, with upstream's flag names: a table of flags per component.
+
+mod apiserver;
+mod controller_manager;
+mod dns;
+mod kubelet;
+mod proxy;
+mod scheduler;
+
+use clap::{Arg, ArgMatches, Command};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What follows a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `--flag`, `--flag=false`.
+    Bool,
+    /// One word.
+    Text,
+    /// Comma-separated words; may be given several times.
+    List,
+}
+
+/// One flag, named as upstream names it.
+pub(crate) struct Flag {
+    /// Without the dashes.
+    pub(crate) name: &'static str,
+    /// What follows.
+    pub(crate) kind: Kind,
+    /// Empty: none.
+    pub(crate) default: &'static str,
+    /// For people.
+    pub(crate) help: &'static str,
+}
+
+pub(crate) const fn text(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind: Kind::Text, default, help }
+}
+
+pub(crate) const fn list(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind: Kind::List, default, help }
+}
+
+pub(crate) const fn switch(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind: Kind::Bool, default, help }
+}
+
+/// One component.
+pub(crate) struct Component {
+    /// The verb.
+    pub(crate) name: &'static str,
+    about: &'static str,
+    flags: &'static [Flag],
+    /// Names of all of upstream's flags, a line each.
+    upstream: &'static str,
+    run: fn(&Typed<'_>) -> anyhow::Result<()>,
+}
+
+pub(crate) const COMPONENTS: &[Component] = &[
+    apiserver::COMPONENT,
+    controller_manager::COMPONENT,
+    scheduler::COMPONENT,
+    kubelet::COMPONENT,
+    proxy::COMPONENT,
+    dns::COMPONENT,
+];
+
+impl Component {
+    /// Its command line.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(self.name).about(self.about).args(self.flags.iter().map(Flag::arg))
+    }
+
+    /// Runs it until a signal.
+    pub(crate) fn start(&self, matches: &ArgMatches) -> anyhow::Result<()> {
+        super::log("warn,kaji=info");
+        (self.run)(&Typed(matches))
+    }
+}
+
+impl Flag {
+    fn arg(&self) -> Arg {
+        let arg = Arg::new(self.name).long(self.name).help(self.help);
+        let arg = if self.default.is_empty() { arg } else { arg.default_value(self.default) };
+        match self.kind {
+            Kind::Bool => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(clap::builder::BoolishValueParser::new())
+                .value_name("BOOL"),
+            Kind::Text => arg.value_name("VALUE"),
+            Kind::List => arg.value_name("VALUES").value_delimiter(',').action(clap::ArgAction::Append),
+        }
+    }
+}
+
+/// What was typed, read by flag name.
+pub(crate) struct Typed<'a>(&'a ArgMatches);
+
+impl Typed<'_> {
+    /// The word behind a flag.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get_one::<String>(name).map(String::as_str).filter(|s| !s.is_empty())
+    }
+
+    /// The word behind a flag that must be there.
+    pub(crate) fn required(&self, name: &str) -> anyhow::Result<&str> {
+        self.text(name).ok_or_else(|| anyhow::anyhow!("--{name} is required"))
+    }
+
+    /// The file behind a flag.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// The value behind a flag, parsed.
+    pub(crate) fn parsed<T>(&self, name: &str) -> anyhow::Result<Option<T>>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let parse = |text: &str| text.parse::<T>().map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"));
+        self.text(name).map(parse).transpose()
+    }
+
+    /// The words behind a list flag.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        self.0.get_many::<String>(name).into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether a switch is on.
+    pub(crate) fn on(&self, name: &str) -> bool {
+        self.0.get_one::<bool>(name).copied().unwrap_or_default()
+    }
+}
+
+/// `kaji pause`: what the sandbox container of a pod runs.
+pub(crate) fn pause() -> Command {
+    Command::new("pause").about("Hold a pod's namespaces (run by the container runtime)").hide(true)
+}
+
+/// Go's flag parser takes underscores for dashes in the names of a component's flags; so do we.
+pub(crate) fn with_go_flags(typed: &[OsString]) -> Vec<OsString> {
+    let verb = typed.get(1).and_then(|v| v.to_str()).unwrap_or_default();
+    if !COMPONENTS.iter().any(|c| c.name == verb) {
+        return typed.to_vec();
+    }
+    typed.iter().map(|word| dashed(word)).collect()
+}
+
+fn dashed(word: &OsString) -> OsString {
+    let Some(flag) = word.to_str().filter(|w| w.starts_with("--")) else { return word.clone() };
+    let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
+    format!("{}{value}", name.replace('_', "-")).into()
+}
+
+/// Whether upstream's component of that name has the flag (`--name` or `--name=value`).
+pub(crate) fn is_upstream_flag(verb: &str, flag: &str) -> bool {
+    let name = flag.trim_start_matches('-').split(['=', ' ']).next().unwrap_or_default();
+    COMPONENTS.iter().find(|c| c.name == verb).is_some_and(|c| c.upstream.lines().any(|known| known == name))
+}
+
+/// Runs a component with a token that a signal cancels.
+pub(crate) fn until_signal<F, Fut>(run: F) -> anyhow::Result<()>
+where
+    F: FnOnce(tokio_util::sync::CancellationToken) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    use tokio::signal::unix::{SignalKind, signal};
+    super::runtime()?.block_on(async {
+        let token = tokio_util::sync::CancellationToken::new();
+        let stop = token.clone();
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::spawn(async move {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            stop.cancel();
+        });
+        run(token).await
+    })
+}
+
+/// The client that `--kubeconfig` describes.
+pub(crate) async fn client(typed: &Typed<'_>, agent: &str) -> anyhow::Result<kaji_client::Client> {
+    let path = PathBuf::from(typed.required("kubeconfig")?);
+    Ok(kaji_client::config::from_kubeconfig(&path, agent).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_supported_flag_of_an_upstream_component_is_upstreams() {
+        for component in COMPONENTS.iter().filter(|c| !c.upstream.is_empty()) {
+            for flag in component.flags {
+                // Ours alone: where the embedded store lies, and the key for values at rest.
+                let own = ["data-dir", "encryption-key-file"].contains(&flag.name);
+                assert!(own || is_upstream_flag(component.name, flag.name), "{} --{}", component.name, flag.name);
+            }
+        }
+    }
+
+    #[test]
+    fn go_spellings_are_understood() {
+        let typed: Vec<OsString> = ["kaji", "scheduler", "--leader_elect=false", "--x", "a_b"].map(Into::into).into();
+        let words: Vec<OsString> = ["kaji", "scheduler", "--leader-elect=false", "--x", "a_b"].map(Into::into).into();
+        assert_eq!(with_go_flags(&typed), words);
+    }
+}
