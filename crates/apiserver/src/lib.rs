@@ -21,6 +21,7 @@ pub mod validation;
 pub mod virtual_resource;
 
 pub use config::Config;
+pub use pipeline::version::git_version;
 pub use context::{RequestContext, RequestInfo, UserInfo};
 pub use server::Api;
 

@@ -25,7 +25,7 @@ mod resource;
 mod route;
 mod table;
 mod trace;
-mod version;
+pub(crate) mod version;
 
 pub(crate) use authorize::forbidden;
 pub(crate) use inflight::Inflight;

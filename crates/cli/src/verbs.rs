@@ -1,6 +1,5 @@
 //! The verbs, one file each; [`VERBS`] is the one list, from which help and completions derive.
 
-mod bench;
 mod completion;
 mod component;
 mod down;
@@ -31,7 +30,6 @@ const VERBS: &[Verb] = &[
     reset::VERB,
     images::VERB,
     store::VERB,
-    bench::VERB,
     version::VERB,
     completion::VERB,
 ];
@@ -103,7 +101,7 @@ pub(crate) fn run(typed: &[OsString]) -> Result<(), Failure> {
     let matches = command().try_get_matches_from(&typed).map_err(|error| explain(error, &typed))?;
     let Some((name, arguments)) = matches.subcommand() else { return Ok(()) };
     if name == "pause" {
-        kaji_node::pause_main();
+        std::process::exit(kaji_node::pause_main());
     }
     if let Some(verb) = VERBS.iter().find(|v| v.name == name) {
         return (verb.run)(arguments).map_err(Failure::Run);

@@ -25,12 +25,12 @@ pub enum ImagesError {
 }
 
 /// The socket of the cluster's own containerd.
-fn endpoint(dir: &DataDir) -> Result<PathBuf, ImagesError> {
+fn endpoint(dir: &DataDir) -> Result<String, ImagesError> {
     let not_running = || ImagesError::NotRunning { dir: dir.path().to_owned() };
     let text = std::fs::read_to_string(dir.instance_file()).map_err(|_| not_running())?;
     let instance: Instance = serde_json::from_str(&text).map_err(|_| not_running())?;
-    let socket = kaji_node::containerd::socket(&instance.runtime_dir());
-    if socket.exists() { Ok(socket) } else { Err(not_running()) }
+    let socket = instance.runtime_dir().join("containerd.sock");
+    if socket.exists() { Ok(format!("unix://{}", socket.display())) } else { Err(not_running()) }
 }
 
 /// Imports an archive; gives the names of its images.
@@ -44,7 +44,8 @@ pub async fn import(dir: &DataDir, archive: &Path) -> Result<Vec<String>, Images
 /// Names and sizes in bytes of the node's images.
 pub async fn list(dir: &DataDir) -> Result<Vec<(String, u64)>, ImagesError> {
     let endpoint = endpoint(dir)?;
-    kaji_node::image::list(&endpoint)
+    let images = kaji_node::image::list(&endpoint)
         .await
-        .map_err(|e| ImagesError::Failed { what: endpoint.display().to_string(), cause: Box::new(e) })
+        .map_err(|e| ImagesError::Failed { what: endpoint.clone(), cause: Box::new(e) })?;
+    Ok(images.into_iter().flat_map(|image| image.tags.into_iter().map(move |tag| (tag, image.size))).collect())
 }

@@ -111,7 +111,7 @@ pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), Re
             Trace::Process(..) => Err(io::Error::other("it does not end")),
             Trace::Mount(path) => rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(io::Error::from),
             Trace::Interface(name) => kaji_network::bridge::remove(name).await.map_err(io::Error::other),
-            Trace::Table(name) => kaji_network::proxy::cleanup(name).await.map_err(io::Error::other),
+            Trace::Table(name) => kaji_network::proxy::cleanup(name).map_err(io::Error::other),
             Trace::Namespace(path) | Trace::Files(path) => std::fs::remove_dir_all(path),
             Trace::Cgroup(path) => remove_cgroup(path),
         };

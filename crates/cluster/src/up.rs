@@ -8,6 +8,7 @@ mod node;
 mod roles;
 
 pub use detach::detach;
+pub use node::host_name;
 
 use crate::data_dir::{DataDir, DataDirError, read, write_private};
 use crate::instance::{Instance, InstanceError};
@@ -212,12 +213,13 @@ async fn begin(options: Options) -> Result<Cluster, UpError> {
     let config = api_config(&options, &instance, &material, advertise)?;
     let shutdown = CancellationToken::new();
     let api = Api::start(config, Arc::new(store)).await.map_err(|e| UpError::Api(Box::new(e)))?;
-    let server = api.bind().await.map_err(|e| UpError::Api(Box::new(e)))?;
-    let address = server.local_addr();
+    let listener = api.bind().await.map_err(|e| UpError::Api(Box::new(e)))?;
+    let address = listener.address();
     let mut parts = JoinSet::new();
-    let stop = shutdown.clone();
+    let (server, stop) = (api.clone(), shutdown.clone());
     parts.spawn(async move {
-        server.serve(stop).await.map_err(|cause| UpError::Part { part: "API server", cause: chain(&cause) })
+        server.serve_on(listener, stop).await;
+        Ok(())
     });
     progress.ready("API server", &format!("https://{address}"));
     Ok(Cluster { options, dir, instance, material, api, address, progress, shutdown, parts })

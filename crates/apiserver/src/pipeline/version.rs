@@ -5,9 +5,14 @@ use kaji_api::{Value, value};
 /// The Kubernetes release whose behaviour is served.
 const KUBERNETES: &str = "v1.36.2";
 
+/// `v1.36.2+kaji.…`: a version that upstream's clients parse, and that says who serves.
+pub fn git_version() -> String {
+    format!("{KUBERNETES}+kaji.{}", env!("CARGO_PKG_VERSION"))
+}
+
 /// The document.
 pub(super) fn document() -> Value {
-    let version = format!("{KUBERNETES}+kaji.{}", env!("CARGO_PKG_VERSION"));
+    let version = git_version();
     let platform = format!("{}/{}", std::env::consts::OS, architecture());
     value!({
         "major": "1",

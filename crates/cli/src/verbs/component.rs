@@ -130,6 +130,16 @@ impl Typed<'_> {
         self.0.get_many::<String>(name).into_iter().flatten().cloned().collect()
     }
 
+    /// The words behind a list flag, parsed.
+    pub(crate) fn parsed_list<T>(&self, name: &str) -> anyhow::Result<Vec<T>>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let parse = |text: String| text.parse::<T>().map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"));
+        self.list(name).into_iter().filter(|t| !t.is_empty()).map(parse).collect()
+    }
+
     /// Whether a switch is on.
     pub(crate) fn on(&self, name: &str) -> bool {
         self.0.get_one::<bool>(name).copied().unwrap_or_default()
@@ -163,10 +173,9 @@ pub(crate) fn is_upstream_flag(verb: &str, flag: &str) -> bool {
 }
 
 /// Runs a component with a token that a signal cancels.
-pub(crate) fn until_signal<F, Fut>(run: F) -> anyhow::Result<()>
+pub(crate) fn until_signal<F>(run: F) -> anyhow::Result<()>
 where
-    F: FnOnce(tokio_util::sync::CancellationToken) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
+    F: AsyncFnOnce(tokio_util::sync::CancellationToken) -> anyhow::Result<()>,
 {
     use tokio::signal::unix::{SignalKind, signal};
     super::runtime()?.block_on(async {
@@ -182,9 +191,31 @@ where
 }
 
 /// The client that `--kubeconfig` describes.
-pub(crate) async fn client(typed: &Typed<'_>, agent: &str) -> anyhow::Result<kaji_client::Client> {
+pub(crate) async fn client(typed: &Typed<'_>) -> anyhow::Result<kaji_client::Client> {
     let path = PathBuf::from(typed.required("kubeconfig")?);
-    Ok(kaji_client::config::from_kubeconfig(&path, agent).await?)
+    Ok(kaji_client::config::from_kubeconfig(&path).await?)
+}
+
+/// Runs `work` at once, or (`--leader-elect`) while holding the lease of that name.
+pub(crate) async fn led<F, Fut>(typed: &Typed<'_>, client: kaji_client::Client, lease: &str, work: F) -> anyhow::Result<()>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    if !typed.on("leader-elect") {
+        return work().await;
+    }
+    let identity = format!("{}_{}", kaji_cluster::up::host_name(), std::process::id());
+    let mut outcome = Err(anyhow::anyhow!("lost the lease kube-system/{lease}; another instance leads"));
+    let lead = || async { outcome = work().await };
+    kaji_client::leader::elect(client, "kube-system", lease, &identity, lead).await;
+    outcome
+}
+
+/// A file that a flag names, as text.
+pub(crate) fn read(path: &std::path::Path) -> anyhow::Result<String> {
+    use anyhow::Context;
+    std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))
 }
 
 #[cfg(test)]

@@ -26,13 +26,34 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let (verb, matches) = matches.subcommand().expect("a subcommand is required");
     let store = flags::existing_data_dir(matches)?.store();
     match verb {
-        "check" => println!("{}", embedded::check(&store)?),
+        "check" => check(&store)?,
         "dump" => {
             let prefix = matches.get_one::<String>("prefix").expect("has a default");
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             embedded::dump(&store, prefix, &mut out)?;
         }
-        _ => println!("{}", embedded::compact(&store)?),
+        _ => {
+            let (before, after) = embedded::compact(&store)?;
+            println!("{} KiB before, {} KiB after", before / 1024, after / 1024);
+        }
     }
     Ok(())
+}
+
+fn check(store: &std::path::Path) -> anyhow::Result<()> {
+    let report = embedded::check(store)?;
+    println!(
+        "revision {} (history from {}), {} keys, {} versions, {} KiB of values in a file of {} KiB",
+        report.revision,
+        report.oldest,
+        report.keys,
+        report.versions,
+        report.value_bytes / 1024,
+        report.file_bytes / 1024
+    );
+    if report.problems.is_empty() {
+        println!("no problems found");
+        return Ok(());
+    }
+    anyhow::bail!("the store is damaged:\n  {}", report.problems.join("\n  "))
 }

@@ -10,7 +10,7 @@ pub(crate) const VERB: Verb = Verb {
     name: "version",
     command: || Command::new("version").about("Print the versions of Kaji and of the API it serves"),
     run: |_| {
-        println!("kaji {VERSION}\nKubernetes {}", kaji_apiserver::GIT_VERSION);
+        println!("kaji {VERSION}\nKubernetes {}", kaji_apiserver::git_version());
         Ok(())
     },
 };

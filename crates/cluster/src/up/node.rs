@@ -14,7 +14,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The machine's name as a node name: lower case, the first label of a long name kept whole.
-pub(super) fn host_name() -> String {
+pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
@@ -26,9 +26,10 @@ fn node_range(instance: &Instance) -> Ipv4Net {
 
 /// Makes the bridge and the interface that holds the DNS address, before anything needs their addresses.
 pub(super) async fn prepare_network(instance: &Instance) -> Result<(), UpError> {
-    let boxed = |e: kaji_network::bridge::BridgeError| UpError::Network(Box::new(e));
-    kaji_network::bridge::ensure(&instance.bridge(), node_range(instance)).await.map_err(boxed)?;
-    kaji_network::bridge::ensure_address(&instance.dns_interface(), instance.dns_address().into()).await.map_err(boxed)
+    let boxed = |e: kaji_network::bridge::Error| UpError::Network(Box::new(e));
+    let range = ipnet::IpNet::V4(node_range(instance));
+    kaji_network::bridge::ensure(&instance.bridge(), &[range]).await.map_err(boxed)?;
+    kaji_network::bridge::ensure_dummy(&instance.dns_interface(), &[instance.dns_address().into()]).await.map_err(boxed)
 }
 
 impl Cluster {
@@ -75,8 +76,8 @@ impl Cluster {
     fn start_proxy(&mut self, node: &str) {
         let mut config = kaji_network::proxy::Config::new(&self.instance.table(), node);
         config.node_ips = vec![self.instance.node_address().into()];
-        config.cluster_cidr = Some(ipnet::IpNet::V4(self.instance.pods));
-        config.service_cidr = Some(ipnet::IpNet::V4(self.instance.services));
+        config.cluster_cidrs = vec![ipnet::IpNet::V4(self.instance.pods)];
+        config.service_cidrs = vec![ipnet::IpNet::V4(self.instance.services)];
         config.bridge = Some(self.instance.bridge());
         config.cluster_dns = vec![self.instance.dns_address().into()];
         let client = self.client("system:kube-proxy", &[]);
@@ -89,7 +90,7 @@ impl Cluster {
 
     fn start_dns(&mut self) {
         let address = SocketAddr::new(self.instance.dns_address().into(), 53);
-        let config = kaji_dns::Config { listen: vec![address], ..kaji_dns::Config::default() };
+        let config = kaji_dns::Config::new("cluster.local", vec![address]);
         let client = self.client("system:kaji-dns", &[]);
         let stop = self.shutdown.clone();
         self.spawn("cluster DNS", async move { kaji_dns::run(client, config, stop).await.map_err(|e| chain(&e)) });

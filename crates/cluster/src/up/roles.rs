@@ -55,7 +55,7 @@ fn binding(name: &str, user: &str) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: meta(name),
         role_ref: RoleRef {
-            api_group: "rbac.authorization.k8s.io".to_owned(),
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
             kind: "ClusterRole".to_owned(),
             name: name.to_owned(),
         },

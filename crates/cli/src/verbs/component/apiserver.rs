@@ -1,0 +1,77 @@
+//! `kaji apiserver`.
+
+use super::{Component, Flag, Typed, list, text, until_signal};
+use kaji_apiserver::{Api, Config};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(super) const COMPONENT: Component = Component {
+    name: "apiserver",
+    about: "Run the API server alone, on the embedded store",
+    flags: FLAGS,
+    upstream: include_str!("../../../flags/apiserver.txt"),
+    run,
+};
+
+const FLAGS: &[Flag] = &[
+    text("data-dir", "/var/lib/kaji/store", "where the embedded store lies"),
+    text("bind-address", "0.0.0.0", "where to listen"),
+    text("secure-port", "6443", "the port; 0 picks a free one"),
+    text("advertise-address", "", "the address that pods reach [default: the bind address]"),
+    text("tls-cert-file", "", "serving certificate; required"),
+    text("tls-private-key-file", "", "its key; required"),
+    text("client-ca-file", "", "authority of client certificates; required"),
+    text("service-account-signing-key-file", "", "key that signs service account tokens; required"),
+    text("service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in tokens"),
+    text("service-cluster-ip-range", "10.96.0.0/16", "addresses of services"),
+    text("service-node-port-range", "30000-32767", "ports of services on nodes"),
+    text("requestheader-client-ca-file", "", "authority of front proxies"),
+    text("kubelet-client-certificate", "", "identity towards kubelets; required"),
+    text("kubelet-client-key", "", "its key; required"),
+    text("kubelet-certificate-authority", "", "authority of kubelets' certificates; required"),
+    text("encryption-key-file", "", "32 bytes, base64: seals secrets at rest; none: they are stored in the open"),
+    list("disable-admission-plugins", "", "admission plugins to leave out"),
+];
+
+fn ports(text: &str) -> anyhow::Result<(u16, u16)> {
+    let range = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+    range.filter(|(low, high)| low <= high).ok_or_else(|| {
+        anyhow::anyhow!("--service-node-port-range={text}: want two ports in order, such as 30000-32767")
+    })
+}
+
+fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
+    let path = |flag: &str| typed.required(flag).map(PathBuf::from);
+    let address: IpAddr = typed.parsed("bind-address")?.unwrap_or_else(|| [0, 0, 0, 0].into());
+    Ok(Config {
+        bind: SocketAddr::new(address, typed.parsed("secure-port")?.unwrap_or(6443)),
+        advertise_address: typed.parsed("advertise-address")?.unwrap_or(address),
+        tls_cert: path("tls-cert-file")?,
+        tls_key: path("tls-private-key-file")?,
+        client_ca: path("client-ca-file")?,
+        service_account_key: path("service-account-signing-key-file")?,
+        service_account_issuer: typed.required("service-account-issuer")?.to_owned(),
+        service_range: typed
+            .parsed("service-cluster-ip-range")?
+            .ok_or_else(|| anyhow::anyhow!("--service-cluster-ip-range is required"))?,
+        node_ports: ports(typed.required("service-node-port-range")?)?,
+        front_proxy_ca: typed.path("requestheader-client-ca-file"),
+        kubelet_client_cert: path("kubelet-client-certificate")?,
+        kubelet_client_key: path("kubelet-client-key")?,
+        kubelet_ca: path("kubelet-certificate-authority")?,
+        encryption_key: typed.path("encryption-key-file"),
+        disabled_admission: typed.list("disable-admission-plugins"),
+    })
+}
+
+fn run(typed: &Typed<'_>) -> anyhow::Result<()> {
+    let config = config(typed)?;
+    let dir = PathBuf::from(typed.required("data-dir")?);
+    until_signal(async |stop| {
+        let store = kaji_store::embedded::Embedded::open(&dir, kaji_store::embedded::Options::default())?;
+        let api = Api::start(config, Arc::new(store)).await?;
+        api.serve(stop).await?;
+        Ok(())
+    })
+}
