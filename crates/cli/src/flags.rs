@@ -25,7 +25,10 @@ pub(crate) fn existing_data_dir(matches: &ArgMatches) -> anyhow::Result<DataDir>
 }
 
 fn no_cluster(path: &Path) -> anyhow::Error {
-    anyhow::anyhow!("there is no cluster in {}; name its directory with --data-dir, or make one with `kaji up`", path.display())
+    anyhow::anyhow!(
+        "there is no cluster in {}; name its directory with --data-dir, or make one with `kaji up`",
+        path.display()
+    )
 }
 
 /// A flag without value.

@@ -24,15 +24,7 @@ pub(crate) struct Verb {
     pub(crate) run: fn(&ArgMatches) -> anyhow::Result<()>,
 }
 
-const VERBS: &[Verb] = &[
-    up::VERB,
-    down::VERB,
-    reset::VERB,
-    images::VERB,
-    store::VERB,
-    version::VERB,
-    completion::VERB,
-];
+const VERBS: &[Verb] = &[up::VERB, down::VERB, reset::VERB, images::VERB, store::VERB, version::VERB, completion::VERB];
 
 /// Why the program ends with a failure.
 pub(crate) enum Failure {
@@ -115,9 +107,11 @@ fn explain(error: clap::Error, typed: &[OsString]) -> Failure {
     let unknown = (error.kind() == ErrorKind::UnknownArgument).then(|| error.get(clap::error::ContextKind::InvalidArg));
     let verb = typed.get(1).and_then(|v| v.to_str()).unwrap_or_default();
     match unknown.flatten() {
-        Some(clap::error::ContextValue::String(flag)) if component::is_upstream_flag(verb, flag) => Failure::Flag(format!(
-            "{flag} is a flag of upstream's kube-{verb} that `kaji {verb}` does not support; leave it out (`kaji {verb} --help` lists what is supported)"
-        )),
+        Some(clap::error::ContextValue::String(flag)) if component::is_upstream_flag(verb, flag) => {
+            Failure::Flag(format!(
+                "{flag} is a flag of upstream's kube-{verb} that `kaji {verb}` does not support; leave it out (`kaji {verb} --help` lists what is supported)"
+            ))
+        }
         _ => Failure::Usage(error),
     }
 }

@@ -34,7 +34,9 @@ pub enum InstanceError {
         cause: serde_json::Error,
     },
     /// Every range is taken.
-    #[error("no free address range for pods: all of 10.244.0.0/16 to 10.254.0.0/16 are routed on this machine already; stop another cluster first")]
+    #[error(
+        "no free address range for pods: all of 10.244.0.0/16 to 10.254.0.0/16 are routed on this machine already; stop another cluster first"
+    )]
     NoFreeRange,
 }
 

@@ -108,7 +108,8 @@ impl Material {
 
     /// The API server's serving certificate, issued now.
     pub fn api_serving(&self, names: &ServingNames) -> Result<Pair, MaterialError> {
-        let mut dns: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from).into();
+        let mut dns: Vec<String> =
+            ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from).into();
         dns.extend(["kubernetes.default.svc.cluster.local".to_owned(), "localhost".to_owned()]);
         dns.extend(names.dns.iter().cloned());
         self.issue("apiserver", Subject::new("kube-apiserver", &[]), dns, names.ips.clone(), Usage::Server)

@@ -75,7 +75,8 @@ fn write_archive(layer: &Path, id: &str, image: &Image, output: &Path) -> io::Re
     let config = serde_json::to_vec(&config)?;
     let config_name = format!("{}.json", hex(digest(&SHA256, &config).as_ref()));
     let layer_name = format!("{id}/layer.tar");
-    let manifest = serde_json::to_vec(&json!([{"Config": config_name, "RepoTags": image.names, "Layers": [layer_name]}]))?;
+    let manifest =
+        serde_json::to_vec(&json!([{"Config": config_name, "RepoTags": image.names, "Layers": [layer_name]}]))?;
 
     let mut archive = tar::Builder::new(File::create(output)?);
     let mut file = File::open(layer)?;

@@ -82,7 +82,8 @@ pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
 
 /// All that a cluster left on the machine, in the order of removal.
 pub fn traces(dir: &DataDir, instance: Option<&Instance>) -> Vec<Trace> {
-    let mut all: Vec<Trace> = processes_of(dir.path()).into_iter().map(|(pid, name)| Trace::Process(pid, name)).collect();
+    let mut all: Vec<Trace> =
+        processes_of(dir.path()).into_iter().map(|(pid, name)| Trace::Process(pid, name)).collect();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let runtime = instance.map(Instance::runtime_dir);
     for place in std::iter::once(dir.path()).chain(runtime.as_deref()) {

@@ -97,7 +97,9 @@ pub enum UpError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// Another process is there.
-    #[error("a cluster runs in {dir} already (process {pid}); stop it with `kaji down`, or name another directory with --data-dir")]
+    #[error(
+        "a cluster runs in {dir} already (process {pid}); stop it with `kaji down`, or name another directory with --data-dir"
+    )]
     Running {
         /// The directory.
         dir: PathBuf,
@@ -231,7 +233,8 @@ fn api_config(
     material: &Material,
     advertise_address: IpAddr,
 ) -> Result<kaji_apiserver::Config, UpError> {
-    let mut ips: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), advertise_address, instance.api_service_address().into()];
+    let mut ips: Vec<IpAddr> =
+        vec![Ipv4Addr::LOCALHOST.into(), advertise_address, instance.api_service_address().into()];
     ips.push(instance.node_address().into());
     if !options.bind_address.is_unspecified() {
         ips.push(options.bind_address);

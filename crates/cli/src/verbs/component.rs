@@ -74,7 +74,7 @@ impl Component {
 
     /// Runs it until a signal.
     pub(crate) fn start(&self, matches: &ArgMatches) -> anyhow::Result<()> {
-        super::log("warn,kaji=info");
+        super::log("warn,kaji=info,kube_runtime=error,kube_client=error");
         (self.run)(&Typed(matches))
     }
 }
@@ -197,7 +197,12 @@ pub(crate) async fn client(typed: &Typed<'_>) -> anyhow::Result<kaji_client::Cli
 }
 
 /// Runs `work` at once, or (`--leader-elect`) while holding the lease of that name.
-pub(crate) async fn led<F, Fut>(typed: &Typed<'_>, client: kaji_client::Client, lease: &str, work: F) -> anyhow::Result<()>
+pub(crate) async fn led<F, Fut>(
+    typed: &Typed<'_>,
+    client: kaji_client::Client,
+    lease: &str,
+    work: F,
+) -> anyhow::Result<()>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,

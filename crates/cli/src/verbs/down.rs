@@ -11,7 +11,9 @@ pub(crate) const VERB: Verb = Verb {
     command: || {
         Command::new("down")
             .about("Stop the cluster that runs in the background")
-            .long_about("Stop the cluster that runs in the background. Containers go on; `kaji up` picks them up again.")
+            .long_about(
+                "Stop the cluster that runs in the background. Containers go on; `kaji up` picks them up again.",
+            )
             .arg(flags::data_dir())
     },
     run: |matches| {

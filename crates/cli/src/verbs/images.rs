@@ -19,14 +19,27 @@ fn command() -> Command {
         .subcommand(
             Command::new("import")
                 .about("Import archives as `docker save` or an OCI layout writes them")
-                .arg(Arg::new("file").value_name("FILE").required(true).num_args(1..).value_parser(value_parser!(PathBuf)).help("the archives"))
+                .arg(
+                    Arg::new("file")
+                        .value_name("FILE")
+                        .required(true)
+                        .num_args(1..)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("the archives"),
+                )
                 .arg(flags::data_dir()),
         )
         .subcommand(Command::new("list").about("List the node's images").arg(flags::data_dir()))
         .subcommand(
             Command::new("pack")
                 .about("Pack a directory as an image archive")
-                .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf)).help("the image's root"))
+                .arg(
+                    Arg::new("dir")
+                        .value_name("DIR")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("the image's root"),
+                )
                 .arg(list("name", "the image's name and tag; may be given several times").required(true))
                 .arg(list("entrypoint", "a word of the entry point; may be given several times"))
                 .arg(list("cmd", "a word of the default arguments; may be given several times"))

@@ -20,9 +20,13 @@ pub(crate) const VERB: Verb = Verb {
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let dir = flags::existing_data_dir(matches)?;
     if let Some(pid) = stop::running(&dir)? {
-        anyhow::bail!("the cluster in {} is running (process {pid}); stop it first: kaji down --data-dir {0}", dir.path().display());
+        anyhow::bail!(
+            "the cluster in {} is running (process {pid}); stop it first: kaji down --data-dir {0}",
+            dir.path().display()
+        );
     }
-    let instance: Option<Instance> = data_dir::read(&dir.instance_file())?.and_then(|text| serde_json::from_str(&text).ok());
+    let instance: Option<Instance> =
+        data_dir::read(&dir.instance_file())?.and_then(|text| serde_json::from_str(&text).ok());
     let traces = reset::traces(&dir, instance.as_ref());
     println!("This will remove, for good:");
     for trace in &traces {

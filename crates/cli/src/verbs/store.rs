@@ -17,7 +17,13 @@ fn command() -> Command {
             Command::new("dump")
                 .about("Print keys, revisions and values, a JSON line each")
                 .arg(flags::data_dir())
-                .arg(Arg::new("prefix").long("prefix").value_name("PREFIX").default_value("").help("only keys with this prefix")),
+                .arg(
+                    Arg::new("prefix")
+                        .long("prefix")
+                        .value_name("PREFIX")
+                        .default_value("")
+                        .help("only keys with this prefix"),
+                ),
         )
         .subcommand(Command::new("compact").about("Drop all history and give space back").arg(flags::data_dir()))
 }

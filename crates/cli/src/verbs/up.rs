@@ -51,10 +51,9 @@ fn command() -> Command {
                 .help("leave parts out, to run them apart"),
         )
         .arg(
-            Arg::new("container-runtime-endpoint")
-                .long("container-runtime-endpoint")
-                .value_name("ENDPOINT")
-                .help("use a running CRI runtime (unix:///run/containerd/containerd.sock) instead of our own containerd"),
+            Arg::new("container-runtime-endpoint").long("container-runtime-endpoint").value_name("ENDPOINT").help(
+                "use a running CRI runtime (unix:///run/containerd/containerd.sock) instead of our own containerd",
+            ),
         )
         .arg(
             Arg::new("pod-infra-container-image")
@@ -85,7 +84,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_flag("detach") {
         return detach(&options);
     }
-    log("warn,kaji=info");
+    log("warn,kaji=info,kube_runtime=error,kube_client=error");
     runtime()?.block_on(kaji_cluster::up::run(options))?;
     Ok(())
 }
