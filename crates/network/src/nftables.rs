@@ -4,6 +4,8 @@
 //! printed by tests; [`encode`] turns them into netlink.
 
 pub mod encode;
+mod expressions;
+mod values;
 
 use ipnet::IpNet;
 use std::fmt;

@@ -13,7 +13,8 @@
 //! `system:node-proxier` has it, and list and watch of pods (by `spec.nodeName`) for host ports.
 //!
 //! Needed on the node: root (CAP_NET_ADMIN), nf_tables with fib, numgen, masquerade and reject; connection tracking.
-//! Another firewall's table whose `forward` chain drops by policy drops pod traffic too, whatever our table says:
+//! Processes of the host need some route towards the service network, usually the default route, before their packets
+//! get to be rewritten. Another firewall's table whose `forward` chain drops by policy drops pod traffic too, whatever our table says:
 //! in nftables every table has to agree to a packet.
 
 pub mod checks;
