@@ -41,3 +41,14 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
         next.run(request).await
     })
 }
+
+#[cfg(test)]
+impl Inflight {
+    /// Takes all the room there is.
+    pub(crate) fn fill(&self) -> impl Sized + '_ {
+        let all = |room: &Semaphore| u32::try_from(room.available_permits()).expect("limits are small");
+        let reading = self.reading.try_acquire_many(all(&self.reading)).expect("nobody else is here");
+        let writing = self.writing.try_acquire_many(all(&self.writing)).expect("nobody else is here");
+        (reading, writing)
+    }
+}

@@ -94,3 +94,25 @@ async fn every_answer_has_an_id() {
     assert_eq!(answer.headers["cache-control"], "no-cache, private");
     assert_eq!(s.get("/version").await.headers["audit-id"].len(), 36);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_says_come_back() {
+    let s = Server::start().await;
+    let _full = s.api.inflight().fill();
+    let jane = s.as_user("jane", &["system:authenticated"]);
+    for method in ["GET", "DELETE"] {
+        let refused = answer(ask(&jane, request(method, "/api/v1/namespaces/x", &[], b"")).await).await;
+        assert_eq!(refused.code, 429);
+        assert_eq!(refused.headers["retry-after"], "1");
+        assert_eq!(refused.text(), "Too many requests, please try again later.\n");
+    }
+    s.get("/api/v1/namespaces").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeout_must_be_a_duration() {
+    let s = Server::start().await;
+    s.get("/api/v1/namespaces?timeout=5s").await.ok();
+    let status = s.get("/api/v1/namespaces?timeout=soon").await.message(400);
+    assert_eq!(status, "invalid timeout specified in the request URL - time: invalid duration \"soon\"");
+}
