@@ -20,6 +20,12 @@ impl TypeRef<'_> {
         for Default { path, value } in self.defaults() {
             fill(self, object, path, value);
         }
+        for inline in self.declared().filter(|f| f.is_inline()) {
+            // Its fields are ours; what is filled into them is declared there.
+            if let Shape::Struct(ty) = inline.shape() {
+                ty.defaults().for_each(|Default { path, value }| fill(self, object, path, value));
+            }
+        }
         let mut next = 0;
         for (key, value) in &mut object.0 {
             if let Some((place, field)) = self.find(key, next) {

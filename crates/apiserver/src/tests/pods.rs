@@ -135,3 +135,40 @@ async fn workloads_are_scaled() {
     stale["spec"]["replicas"] = json!(7);
     s.put(&format!("{deployments}/d/scale"), &stale).await.fails(409);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ephemeral_containers_are_added_and_stay() {
+    let s = server().await;
+    let mut pod = s.post(PODS, &pod("p")).await.ok();
+    pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "d"}]);
+    s.put(&format!("{PODS}/p"), &pod).await.fails(422);
+    let mut added = s.put(&format!("{PODS}/p/ephemeralcontainers"), &pod).await.ok();
+    assert_eq!(added["spec"]["ephemeralContainers"][0]["terminationMessagePolicy"], "File");
+    added["spec"]["ephemeralContainers"] = json!([]);
+    let message = s.put(&format!("{PODS}/p/ephemeralcontainers"), &added).await.message(422);
+    assert!(message.contains("existing ephemeral containers \"debug\" may not be removed"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resources_are_resized_apart() {
+    let s = server().await;
+    let mut pod = pod("p");
+    pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}});
+    let mut made = s.post(PODS, &pod).await.ok();
+    made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("150m");
+    s.put(&format!("{PODS}/p"), &made).await.fails(422);
+    let resized = s.put(&format!("{PODS}/p/resize"), &made).await.ok();
+    assert_eq!(resized["spec"]["containers"][0]["resources"]["requests"]["cpu"], "150m");
+    assert_eq!(resized["metadata"]["generation"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_are_unknown_until_they_are_served() {
+    let s = server().await;
+    s.post(PODS, &pod("p")).await.ok();
+    for sub in
+        ["log", "exec", "attach", "portforward", "proxy"].iter().filter(|s| !crate::subresource::stream::handles(s))
+    {
+        assert_eq!(s.get(&format!("{PODS}/p/{sub}")).await.code, 404, "{sub}");
+    }
+}
