@@ -7,6 +7,7 @@ mod archive;
 mod names;
 mod store;
 
+pub(crate) use archive::architecture;
 pub use archive::archive;
 pub use names::{Familiar, normalize, validate};
 

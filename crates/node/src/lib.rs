@@ -7,11 +7,24 @@
 //! [`run`] is a real node on a container runtime; [`run_simulated`] is any number of nodes that share all pod
 //! logic and differ only below the runtime, network and volume traits.
 
+mod agent;
+mod boot;
+mod cgroup;
 pub mod config;
 pub mod containerd;
 pub mod cri;
 pub mod image;
+mod network;
+mod node;
+mod objects;
 pub mod pause;
+mod pod;
+mod probe;
+mod resources;
+mod runtime;
+mod server;
+mod simulated;
+mod volume;
 
 pub use config::Config;
 pub use pause::pause_main;
@@ -65,8 +78,7 @@ pub enum Error {
 
 /// Runs a node until `shutdown`; running containers stay as they are.
 pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let _ = (client, config, shutdown);
-    Ok(())
+    boot::run(client, config, shutdown).await
 }
 
 /// Runs simulated nodes until `shutdown`. `client_for` gives a node's own client by its name, and for the empty
@@ -76,6 +88,5 @@ pub async fn run_simulated(
     names: Vec<String>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let _ = (client_for(""), names, shutdown);
-    Ok(())
+    simulated::run(client_for, names, shutdown).await
 }
