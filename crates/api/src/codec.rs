@@ -24,6 +24,7 @@ pub use yaml::{parse_yaml, write_yaml};
 
 use crate::schema::TypeRef;
 use crate::value::Value;
+use std::borrow::Cow;
 
 /// What strict decoding would refuse: reported beside the value so that the caller applies
 /// `fieldValidation` (ignore, warn, or refuse).
@@ -41,6 +42,14 @@ pub struct DecodeError(pub String);
 
 /// Deeper than any real object; keeps recursion off the end of a small stack.
 const MAX_DEPTH: usize = 512;
+
+/// Bytes as text, what is not UTF-8 replaced. Whole inputs are nearly always fine, which is cheap to tell.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
+}
 
 /// An untyped value (parsed JSON, a patched object) brought to canonical form for a type.
 pub fn coerce(ty: TypeRef<'_>, value: Value) -> Result<(Value, Strict), DecodeError> {

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 /// JSON of a known type. Unknown fields are dropped and reported; `null` counts as absent.
 pub fn decode_json(ty: TypeRef<'_>, bytes: &[u8]) -> Result<(Value, Strict), DecodeError> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = super::lossy(bytes);
     let mut decoder =
         Decoder { reader: Reader::new(&text), faults: Faults::default(), path: Vec::new(), frame: Frame::default() };
     let shape = Shape::Struct(ty);
@@ -25,7 +25,7 @@ pub fn decode_json(ty: TypeRef<'_>, bytes: &[u8]) -> Result<(Value, Strict), Dec
 
 /// JSON of no known type: no order, no checks but syntax; duplicate keys take the last.
 pub fn parse_json(bytes: &[u8]) -> Result<Value, DecodeError> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = super::lossy(bytes);
     let mut reader = Reader::new(&text);
     let value = untyped(&mut reader, &mut |_| {})?;
     reader.finish()?;

@@ -1,6 +1,7 @@
 //! Codecs on small objects; `golden` has the large ones.
 
 mod golden;
+mod random;
 
 use super::*;
 use crate::schema::kind;

@@ -70,8 +70,10 @@ fn fill(ty: TypeRef<'_>, object: &mut Object, path: &[Key], literal: &Literal) {
                 Some(Value::Null) => !field.is_nullable(),
                 Some(value) => !field.is_pointer() && value.is_zero(),
             };
-            if absent {
-                *slot(ty, object, place) = constant(field, literal);
+            // Some constants are what absence means anyway.
+            let constant = absent.then(|| constant(field, literal)).and_then(|c| canonical::kept(field, c));
+            if let Some(constant) = constant {
+                *slot(ty, object, place) = constant;
             }
         }
         [each, rest @ ..] if each == EACH => {

@@ -88,3 +88,48 @@ fn schemas_are_built_at_run_time() {
     assert!(wrong.is_err(), "metadata is held to its type");
     assert_eq!(thing.kinds().next().map(|k| k.to_string()).as_deref(), Some("example.org/v1, Kind=Thing"));
 }
+
+/// The document of that name in the reference; `None` (told aloud) where it is not at hand.
+fn reference(name: &str) -> Option<crate::value::Value> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places = ["../../../shared/reference", "../../../../shared/reference"];
+    let Some(bytes) = places.iter().find_map(|place| std::fs::read(root.join(place).join(name)).ok()) else {
+        eprintln!("skipped: {name} is not in ../shared/reference");
+        return None;
+    };
+    Some(crate::codec::parse_json(&bytes).expect("reference documents are JSON"))
+}
+
+#[test]
+fn tables_agree_with_the_reference() {
+    let Some(api) = reference("api-1.36.json") else { return };
+    for (name, facts) in api["types"].entries() {
+        let ty = named(name).unwrap_or_else(|| panic!("no type {name}"));
+        assert_eq!(ty.in_open_api(), facts["inOpenAPI"].as_bool() != Some(false), "{name}");
+        assert_eq!(ty.has_protobuf(), !facts["proto"].is_null(), "{name}");
+        for kind_facts in facts["kinds"].items() {
+            let [group, version, kind_name] = kind_facts.items() else { panic!("a triple") };
+            // v1beta1 has a list of its own, with other field numbers.
+            let own =
+                version.str() == "v1beta1" && name == "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList";
+            assert_eq!(kind(group.str(), version.str(), kind_name.str()) == Some(ty), !own, "{name}");
+        }
+        assert_eq!(ty.declared().take(facts["fields"].items().len()).len(), facts["fields"].items().len(), "{name}");
+        for (field, facts) in ty.declared().zip(facts["fields"].items()) {
+            let at = format!("{name} {}", field.name());
+            assert_eq!(field.name(), facts["name"].str(), "{at}");
+            assert_eq!(i64::from(field.number()), facts["pb"].as_i64().unwrap_or(0), "{at}");
+            assert_eq!(field.is_pointer(), facts["ptr"].bool(), "{at}");
+            assert_eq!(field.is_required(), facts["required"].bool(), "{at}");
+            assert_eq!(field.patch_merge_key().unwrap_or(""), facts["patchMergeKey"].str(), "{at}");
+            let keys: Vec<_> = facts["listMapKeys"].items().iter().map(crate::value::Value::str).collect();
+            assert_eq!(field.list_map_keys().collect::<Vec<_>>(), keys, "{at}");
+            let values: Vec<_> = facts["enum"].items().iter().map(crate::value::Value::str).collect();
+            assert_eq!(field.enum_values().collect::<Vec<_>>(), values, "{at}");
+        }
+    }
+    let rows: Vec<_> =
+        api["resources"].items().iter().map(|r| (r["group"].str(), r["version"].str(), r["resource"].str())).collect();
+    let ours: Vec<_> = crate::resource::all().iter().map(|r| (r.group, r.version, r.plural)).collect();
+    assert_eq!(ours, rows, "discovery's order");
+}

@@ -3,7 +3,7 @@
 use super::wire::{FIXED64, LEN, Reader, VARINT, WireType};
 use super::{DecodeError, embedded};
 use crate::codec::time::{self, Instant};
-use crate::codec::{MAX_DEPTH, scalar};
+use crate::codec::{MAX_DEPTH, lossy, scalar};
 use crate::quantity::Quantity;
 use crate::schema::canonical::{self, Frame};
 use crate::schema::{Alternative, FieldRef, ListRef, MapRef, Scalar, Shape, TypeRef};
@@ -188,7 +188,7 @@ fn scalar_value(kind: Scalar, reader: &mut Reader<'_>, wire: WireType) -> Result
         _ => {
             let raw = message(reader, wire)?;
             match kind {
-                Scalar::String => Value::from(String::from_utf8_lossy(raw).as_ref()),
+                Scalar::String => Value::from(lossy(raw).as_ref()),
                 Scalar::Bytes => Value::from(scalar::encode_bytes(raw)),
                 Scalar::Time => instant(raw)?.map_or(Value::Null, time::show),
                 Scalar::MicroTime => instant(raw)?.map_or(Value::Null, time::show_micro),
@@ -244,7 +244,7 @@ fn instant(raw: &[u8]) -> Result<Option<Instant>, DecodeError> {
 }
 
 fn quantity(raw: &[u8]) -> Result<Value, DecodeError> {
-    let text = String::from_utf8_lossy(first_bytes(raw)?.unwrap_or_default());
+    let text = lossy(first_bytes(raw)?.unwrap_or_default());
     if text.is_empty() {
         return Ok(Value::from("0"));
     }

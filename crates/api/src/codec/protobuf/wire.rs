@@ -1,6 +1,7 @@
 //! Protobuf's wire: tags, varints, length-delimited parts.
 
 use super::DecodeError;
+use crate::codec::lossy;
 
 pub(super) type WireType = u8;
 pub(super) const VARINT: WireType = 0;
@@ -67,7 +68,7 @@ impl<'b> Reader<'b> {
     }
 
     pub(super) fn string(&mut self) -> Result<String, DecodeError> {
-        Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
+        Ok(lossy(self.bytes()?).into_owned())
     }
 
     /// Passes over a field that is not known.
