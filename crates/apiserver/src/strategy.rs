@@ -152,14 +152,19 @@ pub trait Strategy: Send + Sync {
     }
 }
 
-/// Puts the old object's field in place of the new one's.
+/// Puts the old object's field in place of the new one's; where there was none, behind the field that it
+/// followed, so that equal objects stay equal.
 pub(crate) fn keep(obj: &mut Value, old: &Value, field: &'static str) {
-    match old.get(field) {
-        Some(v) => obj.set(field, v.clone()),
-        None => {
-            obj.remove(field);
-        }
-    }
+    let Some(kept) = old.get(field) else {
+        obj.remove(field);
+        return;
+    };
+    let found = obj.get(field).is_some();
+    obj.set(field, kept.clone());
+    let (false, Value::Object(fields)) = (found, obj) else { return };
+    let ahead: Vec<&str> = old.entries().map(|(key, _)| key).take_while(|key| *key != field).collect();
+    let place = fields.0.iter().rposition(|(key, _)| ahead.contains(&&**key)).map_or(0, |last| last + 1);
+    fields.0[place..].rotate_right(1);
 }
 
 /// The same for a field of the metadata.

@@ -2,8 +2,8 @@
 
 use super::Strategy;
 use crate::validation::{At, labels, one_of_if_set, workload};
-use kaji_api::Value;
 use kaji_api::field::Errors;
+use kaji_api::{Value, value};
 
 /// Disruption budgets.
 pub struct PodDisruptionBudgets;
@@ -13,7 +13,13 @@ impl Strategy for PodDisruptionBudgets {
         let spec = At::root(obj).field("spec");
         let limits = [spec.field("minAvailable"), spec.field("maxUnavailable")];
         if limits.iter().all(|l| l.is_set()) {
-            spec.invalid(e, "minAvailable and maxUnavailable cannot be both set");
+            let shown = value!({
+                "MinAvailable": (spec["minAvailable"].clone()),
+                "Selector": (spec["selector"].clone()),
+                "MaxUnavailable": (spec["maxUnavailable"].clone()),
+                "UnhealthyPodEvictionPolicy": (spec["unhealthyPodEvictionPolicy"].clone()),
+            });
+            spec.invalid_as(e, shown, "minAvailable and maxUnavailable cannot be both set");
         }
         for limit in limits.into_iter().filter(|l| l.is_set()) {
             workload::number_or_percent(limit, e);

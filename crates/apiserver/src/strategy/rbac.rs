@@ -3,7 +3,7 @@
 use super::Strategy;
 use crate::validation::{At, labels};
 use kaji_api::field::Errors;
-use kaji_api::{Value, names};
+use kaji_api::{Value, names, value};
 
 /// Roles, of a namespace (`true`) or of the cluster.
 pub struct Roles {
@@ -95,7 +95,9 @@ impl Strategy for Bindings {
     fn validate_update(&self, obj: &Value, old: &Value, e: &mut Errors) {
         self.validate(obj, e);
         if obj["roleRef"] != old["roleRef"] {
-            At::root(obj).field("roleRef").invalid(e, "cannot change roleRef");
+            let role = &obj["roleRef"];
+            let shown = value!({"APIGroup": (role["apiGroup"].str()), "Kind": (role["kind"].str()), "Name": (role["name"].str())});
+            At::root(obj).field("roleRef").invalid_as(e, shown, "cannot change roleRef");
         }
     }
 

@@ -91,8 +91,10 @@ fn refused(obj: &Value, why: &str) -> Status {
 async fn take_one(api: &Api, dry_run: bool, obj: &Value, text: &str) -> Result<(), Status> {
     let address = ip::sloppy(text).ok_or_else(|| Status::internal(format!("failed to parse service IP \"{text}\"")))?;
     let all = ranges(api);
-    let why = if !all.iter().any(|range| usable(*range, address)) {
-        let own = all.iter().find(|r| family_of(r.addr()) == family_of(address)).unwrap_or(&all[0]);
+    let own = all.iter().find(|range| range.contains(&address));
+    let why = if own.is_none() {
+        "the provided network does not match the current range".to_owned()
+    } else if let Some(own) = own.filter(|_| !all.iter().any(|range| usable(*range, address))) {
         format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {own}")
     } else if dry_run || create(api, obj, address).await? {
         return Ok(());
