@@ -6,9 +6,12 @@
 mod adopt;
 mod context;
 mod deployment;
+mod discovery;
 mod expectations;
+mod garbage;
 mod hash;
 mod int_or_percent;
+mod namespace;
 mod node_ipam;
 mod pod;
 mod pods;
@@ -79,6 +82,8 @@ const CONTROLLERS: &[Controller] = controllers! {
     "service-account-controller" => service_account,
     "root-ca-cert-publisher" => root_ca,
     "node-controller" => node_ipam,
+    "namespace-controller" => namespace,
+    "generic-garbage-collector" => garbage,
     "replicaset-controller" => replica_set,
     "deployment-controller" => deployment,
     "replication-controller" => replication_controller,
