@@ -1,5 +1,13 @@
 //! Admission: plugins that change or refuse writes, in upstream's order.
 
+mod ingress_class;
+mod lifecycle;
+mod priority;
+mod service_account;
+mod storage_class;
+mod taint_nodes;
+mod toleration_seconds;
+
 use crate::context::{RequestContext, Target};
 use crate::server::Api;
 use futures::future::BoxFuture;
@@ -54,7 +62,37 @@ pub trait Plugin: Send + Sync {
     }
 }
 
+impl Attributes<'_> {
+    /// Whether this is about a resource itself (not a subresource).
+    pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
+        self.target.sub.is_none() && self.target.resource.group == group && self.target.resource.plural == plural
+    }
+
+    /// Whether a pod is being created.
+    pub(crate) fn creates_pod(&self) -> bool {
+        self.operation == Operation::Create && self.is("", "pods")
+    }
+
+    /// 403 as upstream's plugins give it.
+    pub(crate) fn forbidden(&self, why: &str) -> Status {
+        let name = match (self.name, self.object.meta("generateName")) {
+            ("", prefix) if !prefix.is_empty() => format!("{prefix}Unknown"),
+            ("", _) => String::new(),
+            (name, _) => name.to_owned(),
+        };
+        Status::forbidden(&self.target.resource.group_resource(), &name, why)
+    }
+}
+
 /// The plugins that are on, in upstream's order.
 pub fn chain() -> Vec<Box<dyn Plugin>> {
-    Vec::new()
+    vec![
+        Box::new(lifecycle::NamespaceLifecycle),
+        Box::new(service_account::ServiceAccount),
+        Box::new(taint_nodes::TaintNodesByCondition),
+        Box::new(priority::Priority),
+        Box::new(toleration_seconds::DefaultTolerationSeconds),
+        Box::new(storage_class::DefaultStorageClass),
+        Box::new(ingress_class::DefaultIngressClass),
+    ]
 }

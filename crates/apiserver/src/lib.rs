@@ -21,8 +21,8 @@ pub mod validation;
 pub mod virtual_resource;
 
 pub use config::Config;
-pub use pipeline::version::git_version;
 pub use context::{RequestContext, RequestInfo, UserInfo};
+pub use pipeline::version::git_version;
 pub use server::Api;
 
 #[cfg(test)]

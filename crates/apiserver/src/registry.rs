@@ -16,7 +16,7 @@ pub(crate) mod options;
 mod update;
 pub(crate) mod watch;
 
-pub(crate) use create::{check_name_on_url, ensure_namespace};
+pub(crate) use create::{check_name_on_url, ensure_namespace, generate_name};
 pub(crate) use delete::Deleted;
 pub(crate) use fields::Selection;
 pub(crate) use list::Listed;

@@ -126,7 +126,7 @@ impl Scope<'_> {
     }
 }
 
-fn generate_name(base: &str) -> String {
+pub(crate) fn generate_name(base: &str) -> String {
     let keep =
         base.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= MAX_GENERATED - RANDOM_LENGTH);
     let base = &base[..keep.last().unwrap_or(0)];
