@@ -133,3 +133,29 @@ fn tables_agree_with_the_reference() {
     let ours: Vec<_> = crate::resource::all().iter().map(|r| (r.group, r.version, r.plural)).collect();
     assert_eq!(ours, rows, "discovery's order");
 }
+
+/// Every object a server answered with is canonical as it stands, byte for byte.
+#[test]
+fn answers_of_a_server_are_canonical() {
+    for name in ["observed/created.json", "observed/defaulted.json"] {
+        let Some(observed) = reference(name) else { return };
+        let mut seen = 0;
+        for answer in observed.items().iter().map(|o| &o["response"]) {
+            let (group, version) = answer.api_version().split_once('/').unwrap_or(("", answer.api_version()));
+            let Some(ty) = kind(group, version, answer.kind()) else { continue };
+            let show = |value: &crate::value::Value| {
+                let mut out = vec![];
+                crate::codec::write_json(value, &mut out);
+                String::from_utf8(out).expect("JSON is UTF-8")
+            };
+            let (value, strict) = crate::codec::coerce(ty, answer.clone()).expect("an object of its type");
+            assert!(strict.findings.is_empty(), "{:?}", strict.findings);
+            assert_eq!(show(&value), show(answer));
+            let mut defaulted = value.clone();
+            ty.default(&mut defaulted);
+            assert_eq!(show(&defaulted), show(answer), "nothing is left to default");
+            seen += 1;
+        }
+        assert!(seen > 20, "{seen} answers in {name}");
+    }
+}
