@@ -1,4 +1,10 @@
-//! Resources that are answered, not stored: reviews of tokens and access, component statuses.
+//! Resources that are answered, not stored: reviews of tokens and access, tokens, component statuses.
+
+mod access;
+mod component;
+mod identity;
+mod rules;
+mod token;
 
 use crate::context::{RequestContext, Target};
 use crate::server::Api;
@@ -20,21 +26,62 @@ pub(crate) struct Ask<'a> {
 }
 
 /// Whether requests for it come here instead of to the registry.
-pub(crate) fn handles(_resource: &ResourceDef, _subresource: &str) -> bool {
-    false
+pub(crate) fn handles(resource: &ResourceDef, subresource: &str) -> bool {
+    match (resource.group, resource.plural) {
+        ("", "serviceaccounts") => subresource == "token",
+        ("", "componentstatuses") => true,
+        ("authentication.k8s.io", "tokenreviews" | "selfsubjectreviews") => true,
+        ("authorization.k8s.io", _) => true,
+        _ => false,
+    }
 }
 
 /// POST: the answer, as the object that was sent with its status filled in.
-pub(crate) async fn create(ask: Ask<'_>, _object: Value) -> Result<Value, Status> {
-    Err(Status::method_not_supported(&ask.target.resource.group_resource(), "create"))
+pub(crate) async fn create(ask: Ask<'_>, object: Value) -> Result<Value, Status> {
+    match ask.target.resource.plural {
+        "serviceaccounts" => token::request(ask, object).await,
+        "tokenreviews" => identity::review_token(ask, object).await,
+        "selfsubjectreviews" => Ok(identity::review_self(ask, &object)),
+        "subjectaccessreviews" => access::review(ask, object).await,
+        "localsubjectaccessreviews" => access::review_local(ask, object).await,
+        "selfsubjectaccessreviews" => access::review_self(ask, object).await,
+        "selfsubjectrulesreviews" => rules::review_self(ask, &object),
+        _ => Err(Status::method_not_supported(&ask.target.resource.group_resource(), "create")),
+    }
 }
 
 /// GET of one.
 pub(crate) async fn get(ask: Ask<'_>) -> Result<Value, Status> {
-    Err(Status::method_not_supported(&ask.target.resource.group_resource(), "get"))
+    match ask.target.resource.plural {
+        "componentstatuses" => component::get(ask).await,
+        _ => Err(Status::method_not_supported(&ask.target.resource.group_resource(), "get")),
+    }
 }
 
 /// GET of all: the items.
 pub(crate) async fn list(ask: Ask<'_>) -> Result<Vec<Value>, Status> {
-    Err(Status::method_not_supported(&ask.target.resource.group_resource(), "list"))
+    match ask.target.resource.plural {
+        "componentstatuses" => Ok(component::list(ask).await),
+        _ => Err(Status::method_not_supported(&ask.target.resource.group_resource(), "list")),
+    }
+}
+
+/// An answer: what was sent with another status, fields in their order.
+fn answer(sent: &Value, metadata: Value, spec: Option<Value>, status: Value) -> Value {
+    let head = ["kind", "apiVersion"].map(|field| (field, sent[field].clone()));
+    let mut answer: Value = head.into_iter().collect();
+    answer.set("metadata", metadata);
+    if let Some(spec) = spec {
+        answer.set("spec", spec);
+    }
+    answer.set("status", status);
+    answer
+}
+
+/// What was sent of metadata.
+fn metadata(sent: &Value) -> Value {
+    match &sent["metadata"] {
+        Value::Null => Value::object(),
+        given => given.clone(),
+    }
 }

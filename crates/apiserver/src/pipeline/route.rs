@@ -120,6 +120,10 @@ async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
             let page = asked.api.metrics().page(asked.api);
             Ok(output::answer(200, "text/plain; version=0.0.4; charset=utf-8", page.into()))
         }
+        "/.well-known/openid-configuration" | "/openid/v1/jwks" => {
+            let document = crate::authn::openid::document(asked.api, path);
+            Ok(document.map_or_else(not_found, |(media, text)| output::answer(200, media, text.into())))
+        }
         _ => Ok(super::documents::serve(asked, path)?.unwrap_or_else(not_found)),
     }
 }

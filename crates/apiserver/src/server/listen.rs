@@ -77,6 +77,13 @@ impl Api {
         let connections = TaskTracker::new();
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         tracing::info!(address = %listener.address(), "serving");
+        if self.config().bind.port() == 0 {
+            // Only now is it known which port pods reach this server at.
+            let published = crate::bootstrap::publish(self, listener.address().port()).await;
+            if let Err(error) = published {
+                tracing::error!(%error, "could not publish the address of this server");
+            }
+        }
         loop {
             let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {

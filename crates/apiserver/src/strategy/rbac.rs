@@ -1,9 +1,13 @@
 //! Roles and bindings.
 
 use super::Strategy;
+use crate::authz::{Grant, check_grant};
+use crate::context::RequestContext;
+use crate::server::Api;
 use crate::validation::{At, labels};
+use futures::future::BoxFuture;
 use kaji_api::field::Errors;
-use kaji_api::{Value, names, value};
+use kaji_api::{Status, Value, names, value};
 
 /// Roles, of a namespace (`true`) or of the cluster.
 pub struct Roles {
@@ -40,6 +44,22 @@ impl Strategy for Roles {
 
     fn create_on_update(&self) -> bool {
         true
+    }
+
+    /// Takes nothing, but is asked last before storing: nobody may grant what they don't hold.
+    fn allocate<'a>(
+        &'a self,
+        api: &'a Api,
+        cx: &'a RequestContext,
+        obj: &'a mut Value,
+        old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        let resource = if self.namespaced { "roles" } else { "clusterroles" };
+        Box::pin(async move {
+            let (namespace, name) = (obj.namespace().to_owned(), cx.info.name.as_str());
+            let grant = Grant { user: &cx.user, resource, namespace: &namespace, name, object: obj, old };
+            check_grant(api.authorizers(), grant).await
+        })
     }
 }
 
@@ -107,6 +127,22 @@ impl Strategy for Bindings {
 
     fn create_on_update(&self) -> bool {
         true
+    }
+
+    /// Takes nothing, but is asked last before storing: nobody may grant what they don't hold.
+    fn allocate<'a>(
+        &'a self,
+        api: &'a Api,
+        cx: &'a RequestContext,
+        obj: &'a mut Value,
+        old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        let resource = if self.namespaced { "rolebindings" } else { "clusterrolebindings" };
+        Box::pin(async move {
+            let (namespace, name) = (obj.namespace().to_owned(), cx.info.name.as_str());
+            let grant = Grant { user: &cx.user, resource, namespace: &namespace, name, object: obj, old };
+            check_grant(api.authorizers(), grant).await
+        })
     }
 }
 

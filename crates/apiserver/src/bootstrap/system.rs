@@ -1,0 +1,153 @@
+//! Namespaces, priority classes, and what tells others about this server.
+
+use super::{Maker, condition, ensure_all};
+use futures::future::try_join_all;
+use kaji_api::{GroupResource, Status, Value, value};
+use std::path::Path;
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+pub(super) async fn namespaces(maker: &Maker<'_>) -> Result<(), Status> {
+    let namespace =
+        |name: &&'static str| value!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": (*name)}});
+    ensure_all(maker, &GroupResource::of("", "namespaces"), NAMESPACES.iter().map(namespace).collect()).await
+}
+
+/// Name, value, description.
+const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+];
+
+pub(super) async fn priority_classes(maker: &Maker<'_>) -> Result<(), Status> {
+    let class = |(name, priority, description): &(&'static str, i64, &'static str)| {
+        value!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": (*name)},
+            "value": (*priority),
+            "description": (*description),
+        })
+    };
+    let classes = PRIORITY_CLASSES.iter().map(class).collect();
+    ensure_all(maker, &GroupResource::of("scheduling.k8s.io", "priorityclasses"), classes).await
+}
+
+pub(super) async fn config_maps(maker: &Maker<'_>) -> Result<(), Status> {
+    let resource = GroupResource::of("", "configmaps");
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    // Since when uses of never-ending tokens are counted: from the beginning, none are made.
+    let tracking = config_map("kube-apiserver-legacy-service-account-token-tracking", value!({"since": today}));
+    maker.ensure_exists(&resource, tracking).await?;
+    let data = authentication(maker)?;
+    let object = config_map("extension-apiserver-authentication", data.clone());
+    let merge = |old: &Value| {
+        let mut object = old.clone();
+        for (key, text) in data.entries() {
+            object.entry("data").set(key.to_owned(), text.clone());
+        }
+        (object != *old).then_some(object)
+    };
+    maker.ensure(&resource, object, &merge).await
+}
+
+fn config_map(name: &'static str, data: Value) -> Value {
+    value!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": data,
+    })
+}
+
+/// How this server authenticates, for those that it passes requests on to.
+fn authentication(maker: &Maker<'_>) -> Result<Value, Status> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| Status::internal(format!("could not read {}: {error}", path.display())))
+    };
+    let config = maker.api.config();
+    let mut data = value!({"client-ca-file": (read(&config.client_ca)?)});
+    if let Some(path) = &config.front_proxy_ca {
+        data.set("requestheader-allowed-names", "[]");
+        data.set("requestheader-client-ca-file", read(path)?);
+        data.set("requestheader-extra-headers-prefix", r#"["X-Remote-Extra-"]"#);
+        data.set("requestheader-group-headers", r#"["X-Remote-Group"]"#);
+        data.set("requestheader-uid-headers", r#"["X-Remote-Uid"]"#);
+        data.set("requestheader-username-headers", r#"["X-Remote-User"]"#);
+    }
+    Ok(data)
+}
+
+/// Group, version, and what discovery orders them by.
+const API_SERVICES: [(&str, &str, i64, i64); 21] = [
+    ("", "v1", 18000, 1),
+    ("admissionregistration.k8s.io", "v1", 16700, 15),
+    ("apiextensions.k8s.io", "v1", 16700, 15),
+    ("apps", "v1", 17800, 15),
+    ("authentication.k8s.io", "v1", 17700, 15),
+    ("authorization.k8s.io", "v1", 17600, 15),
+    ("autoscaling", "v1", 17500, 15),
+    ("autoscaling", "v2", 17500, 30),
+    ("batch", "v1", 17400, 15),
+    ("certificates.k8s.io", "v1", 17300, 15),
+    ("coordination.k8s.io", "v1", 16500, 15),
+    ("discovery.k8s.io", "v1", 16200, 15),
+    ("events.k8s.io", "v1", 17750, 15),
+    ("flowcontrol.apiserver.k8s.io", "v1", 16100, 21),
+    ("networking.k8s.io", "v1", 17200, 15),
+    ("node.k8s.io", "v1", 16300, 15),
+    ("policy", "v1", 17100, 15),
+    ("rbac.authorization.k8s.io", "v1", 17000, 15),
+    ("resource.k8s.io", "v1", 16200, 21),
+    ("scheduling.k8s.io", "v1", 16600, 15),
+    ("storage.k8s.io", "v1", 16800, 15),
+];
+
+/// The groups served here, as the aggregator lists them.
+pub(super) async fn api_services(maker: &Maker<'_>) -> Result<(), Status> {
+    let resource = GroupResource::of("apiregistration.k8s.io", "apiservices");
+    if maker.api.stored(&resource).is_none() {
+        return Ok(());
+    }
+    let served = |row: &&(&str, &str, i64, i64)| {
+        kaji_api::resource::all().iter().any(|r| r.enabled && (r.group, r.version) == (row.0, row.1))
+    };
+    try_join_all(API_SERVICES.iter().filter(served).map(|row| api_service(maker, &resource, row))).await.map(drop)
+}
+
+async fn api_service(
+    maker: &Maker<'_>,
+    resource: &GroupResource,
+    &(group, version, group_priority, version_priority): &(&'static str, &'static str, i64, i64),
+) -> Result<(), Status> {
+    let mut spec = Value::object();
+    if !group.is_empty() {
+        spec.set("group", group);
+    }
+    spec.set("version", version);
+    spec.set("groupPriorityMinimum", group_priority);
+    spec.set("versionPriority", version_priority);
+    let object = value!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {
+            "name": (format!("{version}.{group}")),
+            "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"},
+        },
+        "spec": spec,
+    });
+    let key = object.key();
+    maker.ensure_exists(resource, object).await?;
+    let message = "Local APIServices are always available".to_owned();
+    let status = value!({"conditions": [(condition("Available", "True", "Local", message))]});
+    maker.ensure_status(resource, &key, status).await
+}
