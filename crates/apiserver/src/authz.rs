@@ -72,3 +72,6 @@ pub(crate) fn chain(api: &Api) -> Vec<Box<dyn Authorizer>> {
     let node_rules = crate::bootstrap::policy::rules_of("system:node");
     vec![Box::new(node::Node::new(objects, node_rules)), Box::new(rbac::Rbac::new(objects))]
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,9 +53,12 @@ impl Issuer {
 /// The authenticator.
 pub(super) struct Certificates {
     issuer: Issuer,
-    /// By digest of the certificate: the user (none: it names nobody) and the end of validity.
-    known: Mutex<HashMap<[u8; 32], (Option<UserInfo>, Duration)>>,
+    /// By digest of the certificate.
+    known: Mutex<HashMap<[u8; 32], Known>>,
 }
+
+/// The user (none: it names nobody), and the end of the certificate's validity.
+type Known = (Option<UserInfo>, Duration);
 
 impl Certificates {
     /// Certificates that an authority issued.

@@ -11,7 +11,9 @@ const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
 
 /// Name, shares, percent that may be lent, and queues with hand size; none: excess is rejected.
-const LIMITED: [(&str, i64, i64, Option<(i64, i64)>); 7] = [
+type Limited = (&'static str, i64, i64, Option<(i64, i64)>);
+
+const LIMITED: [Limited; 7] = [
     ("catch-all", 5, 0, None),
     ("global-default", 20, 50, Some((128, 6))),
     ("leader-election", 10, 0, Some((16, 4))),
@@ -77,7 +79,7 @@ fn exempt() -> Value {
     object("PriorityLevelConfiguration", "exempt", spec)
 }
 
-fn limited(&(name, shares, lendable, queues): &(&'static str, i64, i64, Option<(i64, i64)>)) -> Value {
+fn limited(&(name, shares, lendable, queues): &Limited) -> Value {
     let response = match queues {
         None => value!({"type": "Reject"}),
         Some((queues, hand)) => value!({
