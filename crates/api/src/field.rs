@@ -113,6 +113,22 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
+/// A value as Go's `%v` prints decoded JSON: `map[a:1 b:[x y]]`.
+pub fn printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(s) => s.to_string(),
+        Value::Array(items) => format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(o) => {
+            let mut entries: Vec<_> = o.0.iter().map(|(k, v)| (k, printed(v))).collect();
+            entries.sort();
+            let entries: Vec<String> = entries.into_iter().map(|(k, v)| format!("{k}:{v}")).collect();
+            format!("map[{}]", entries.join(" "))
+        }
+        other => serde_json::to_string(other).unwrap_or_default(),
+    }
+}
+
 /// A string as Go's `%q` writes it.
 pub fn quoted(s: &str) -> String {
     use std::fmt::Write;

@@ -1,21 +1,15 @@
 //! The three classic patches on values. Server-side apply is to come.
+//!
+//! A patch that fails may leave its target half patched: callers patch a copy.
 
-use crate::schema::TypeRef;
-use crate::status::Status;
-use crate::value::Value;
+mod json;
+mod list;
+mod merge;
+mod strategic;
 
-/// `application/json-patch+json`. Errors are upstream's 400 and 422.
-pub fn json_patch(_target: &mut Value, _patch: &Value) -> Result<(), Status> {
-    unimplemented!()
-}
+pub use json::{JsonPatchError, MAX_COPIED_BYTES, MAX_OPERATIONS, apply_json_patch, json_patch, json_patch_warnings};
+pub use merge::{check_merge_patch, merge_patch};
+pub use strategic::{StrategicPatchError, strategic_merge_patch};
 
-/// `application/merge-patch+json` (RFC 7386).
-pub fn merge_patch(_target: &mut Value, _patch: &Value) {
-    unimplemented!()
-}
-
-/// `application/strategic-merge-patch+json` with `$patch`, `$retainKeys`, `$setElementOrder/…`,
-/// `$deleteFromPrimitiveList/…`.
-pub fn strategic_merge_patch(_ty: TypeRef<'_>, _target: &mut Value, _patch: &Value) -> Result<(), Status> {
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;

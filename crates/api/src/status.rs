@@ -114,6 +114,12 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 422 without saying why: patches that don't apply.
+    pub fn rejected() -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        Status { details: Value::object(), ..Self::new(422, "Invalid", message) }
+    }
+
     /// 401.
     pub fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(401, "Unauthorized", message)

@@ -1,0 +1,269 @@
+//! Lists under strategic merge patch: scalars as sets, objects by their merge key, and the order of both.
+
+use super::json::equal;
+use super::strategic::{
+    DIRECTIVE, Meta, StrategicPatchError as Error, merge as merge_object, unknown_directive, without_directives,
+};
+use crate::field::printed;
+use crate::schema::Shape;
+use crate::value::Value;
+
+/// Merges a list whose strategy is merge, or under `$setElementOrder`.
+pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, meta: &Meta<'_>) -> Result<Vec<Value>, Error> {
+    merge_or_delete(original, patch, meta, false)
+}
+
+/// `$deleteFromPrimitiveList`: takes scalars out.
+pub(super) fn delete(original: Vec<Value>, gone: Vec<Value>, meta: &Meta<'_>) -> Result<Vec<Value>, Error> {
+    merge_or_delete(original, gone, meta, true)
+}
+
+fn merge_or_delete(
+    mut original: Vec<Value>,
+    mut patch: Vec<Value>,
+    meta: &Meta<'_>,
+    delete: bool,
+) -> Result<Vec<Value>, Error> {
+    if original.is_empty() && patch.is_empty() {
+        return Ok(original);
+    }
+    if !objects(&original, &patch)? {
+        if delete {
+            original.retain(|item| !contains(&patch, item, None));
+            return Ok(original);
+        }
+        let merged = unique(original.iter().chain(&patch));
+        return arrange(merged, &patch, &original, meta.key.unwrap_or_default(), false);
+    }
+    let key = meta.key.ok_or_else(|| Error::NoKeyDeclared(kind(meta.shape)))?;
+    if take_directives(&mut original, &mut patch, key)? {
+        original = std::mem::take(&mut patch);
+    }
+    let mut merged = original.clone();
+    for item in &patch {
+        let value = key_value(item, key)?;
+        match find(&merged, key, value)? {
+            Some(at) => merged[at] = merge_item(std::mem::take(&mut merged[at]), item.clone(), meta)?,
+            None => merged.push(item.clone()),
+        }
+    }
+    arrange(merged, &patch, &original, key, true)
+}
+
+fn merge_item(original: Value, patch: Value, meta: &Meta<'_>) -> Result<Value, Error> {
+    match (original, patch) {
+        (Value::Object(original), Value::Object(patch)) => merge_object(original, patch, meta.shape).map(Value::Object),
+        (_, patch) => Ok(patch),
+    }
+}
+
+/// `$setElementOrder`: the merged list in that order; none where there is no list at all.
+pub(super) fn merge_ordered(
+    original: Option<Vec<Value>>,
+    patch: Option<Vec<Value>>,
+    order: Vec<Value>,
+    meta: &Meta<'_>,
+) -> Result<Option<Vec<Value>>, Error> {
+    check_order(patch.as_deref().unwrap_or_default(), &order, meta.key)?;
+    let merged = match (original.clone(), patch.clone()) {
+        (None, None) => return Ok(None),
+        (Some(original), None) => original,
+        (None, Some(patch)) => patch.into_iter().filter_map(without_directives).collect(),
+        (Some(original), Some(patch)) if meta.strategy.merge => merge(original, patch, meta)?,
+        (Some(_), Some(patch)) => patch,
+    };
+    let (original, patch) = (original.unwrap_or_default(), patch.unwrap_or_default());
+    if original.is_empty() && patch.is_empty() {
+        return Err(Error::NoItems);
+    }
+    let objects = objects(&original, &patch)?;
+    arrange(merged, &order, &original, meta.key.unwrap_or_default(), objects).map(Some)
+}
+
+/// The patch's items, deletions apart, must stand in the order given, all of them.
+fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Error> {
+    if patch.is_empty() || order.is_empty() {
+        return Ok(());
+    }
+    if key.is_some() {
+        patch.iter().try_for_each(|item| object(item))?;
+    }
+    let mut rest = order.iter();
+    let directive = |item: &&Value| item.get(DIRECTIVE).is_none();
+    for item in patch.iter().filter(directive) {
+        let mut found = false;
+        for place in rest.by_ref() {
+            if same(item, place, key)? {
+                found = true;
+                break;
+            }
+        }
+        if !found {
+            let shown = |list: &[Value]| printed(&Value::Array(list.to_vec()));
+            return Err(Error::OrderMismatch { patch: shown(patch), order: shown(order) });
+        }
+    }
+    Ok(())
+}
+
+fn same(a: &Value, b: &Value, key: Option<&str>) -> Result<bool, Error> {
+    match key {
+        None => Ok(equal(a, b)),
+        Some(key) => {
+            object(a)?;
+            object(b)?;
+            Ok(equal(key_value(a, key)?, key_value(b, key)?))
+        }
+    }
+}
+
+/// Items that the order names come in that order, the others in the server's; both are interleaved as the
+/// server had them, as far as that goes.
+fn arrange(
+    merged: Vec<Value>,
+    order: &[Value],
+    server: &[Value],
+    key: &str,
+    objects: bool,
+) -> Result<Vec<Value>, Error> {
+    let key = (!key.is_empty()).then_some(key);
+    if let Some(key) = key.filter(|_| objects) {
+        for item in merged.iter().chain(order).chain(server) {
+            object(item)?;
+            key_value(item, key)?;
+        }
+    }
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|i| contains(order, i, key));
+    named.sort_by_key(|item| place(order, item, key));
+    others.sort_by_key(|item| place(server, item, key));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    while let (Some(other), Some(next)) = (others.peek(), named.peek()) {
+        let before = matches!((place(server, other, key), place(server, next, key)), (Some(a), Some(b)) if a < b);
+        out.extend(if before { others.next() } else { named.next() });
+    }
+    out.extend(named);
+    out.extend(others);
+    Ok(out)
+}
+
+fn place(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
+    list.iter().position(|other| match key {
+        Some(key) => equal(&item[key], &other[key]),
+        None => equal(item, other),
+    })
+}
+
+fn contains(list: &[Value], item: &Value, key: Option<&str>) -> bool {
+    place(list, item, key).is_some()
+}
+
+fn unique<'a>(items: impl Iterator<Item = &'a Value>) -> Vec<Value> {
+    let mut out: Vec<Value> = Vec::new();
+    for item in items {
+        if !contains(&out, item, None) {
+            out.push(item.clone());
+        }
+    }
+    out
+}
+
+/// Carries out `$patch: delete` items, takes directives out of the patch, and says whether it replaces the list.
+fn take_directives(original: &mut Vec<Value>, patch: &mut Vec<Value>, key: &str) -> Result<bool, Error> {
+    let mut replace = false;
+    for item in std::mem::take(patch) {
+        match item.get(DIRECTIVE) {
+            None => patch.push(item),
+            Some(directive) => match directive.str() {
+                "delete" => {
+                    let value = key_value(&item, key)?;
+                    while let Some(at) = find(original, key, value)? {
+                        original.remove(at);
+                    }
+                }
+                "replace" => replace = true,
+                "merge" => return Err(Error::MergeDirective),
+                _ => return Err(unknown_directive(directive, item.as_object().cloned().unwrap_or_default())),
+            },
+        }
+    }
+    Ok(replace)
+}
+
+/// The first item whose merge key has this value.
+fn find(list: &[Value], key: &str, value: &Value) -> Result<Option<usize>, Error> {
+    for (at, item) in list.iter().enumerate() {
+        if !matches!(item, Value::Object(_)) {
+            return Err(Error::ItemNotMap(at));
+        }
+        if item.get(key).is_some_and(|found| equal(found, value)) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+fn key_value<'a>(item: &'a Value, key: &str) -> Result<&'a Value, Error> {
+    item.get(key).ok_or_else(|| Error::NoMergeKey { item: printed(item), key: key.to_owned() })
+}
+
+/// Whether the items are objects; all must be of one kind.
+fn objects(original: &[Value], patch: &[Value]) -> Result<bool, Error> {
+    let mut all = original.iter().chain(patch);
+    let first = all.next().ok_or(Error::NoItems)?;
+    if matches!(first, Value::Array(_)) {
+        return Err(Error::ListOfLists);
+    }
+    if all.any(|item| go_type(item) != go_type(first)) {
+        let shown = |list: &[Value]| printed(&Value::Array(list.to_vec()));
+        return Err(Error::MixedItems(format!("[{} {}]", shown(original), shown(patch))));
+    }
+    Ok(matches!(first, Value::Object(_)))
+}
+
+fn object(item: &Value) -> Result<(), Error> {
+    match item {
+        Value::Object(_) => Ok(()),
+        other => Err(Error::Kind { expected: "map[string]interface {}", found: go_type(other) }),
+    }
+}
+
+/// The items of what must be a list.
+pub(super) fn array(value: Value) -> Result<Vec<Value>, Error> {
+    match value {
+        Value::Array(items) => Ok(items),
+        other => Err(Error::Kind { expected: "[]interface {}", found: go_type(&other) }),
+    }
+}
+
+/// As Go names the type of decoded JSON.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "%!s(<nil>)",
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int64",
+        Value::Float(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// As Go's decoder names JSON values.
+pub(super) fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Int(_) | Value::Float(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::String(_) => "string",
+        _ => "null",
+    }
+}
+
+/// Go's kind of a shape.
+fn kind(shape: Shape<'_>) -> &'static str {
+    match shape {
+        Shape::Struct(_) | Shape::Either(..) | Shape::Scalar(_) => "struct",
+        Shape::List(_) => "slice",
+        Shape::Map(_) => "map",
+    }
+}
