@@ -10,7 +10,7 @@ pub(crate) mod stream;
 
 use crate::cache::Entry;
 use crate::registry::{Mode, Scope, Transform};
-use crate::strategy::pod;
+use crate::strategy::{certificatesigningrequest, namespace, pod};
 use kaji_api::field::Errors;
 use kaji_api::{Status, Value};
 use std::sync::Arc;
@@ -70,24 +70,16 @@ fn success() -> Value {
     status
 }
 
-/// Takes one part of the new object; the rest stays, but for the conditions of the update.
-fn only(new: &Value, old: &Value, path: &[&'static str]) -> Value {
-    let mut object = old.clone();
-    *object.entry_at(path) = new.at(path).clone();
-    object.set_meta("resourceVersion", new["metadata"]["resourceVersion"].clone());
-    object.set_meta("uid", new["metadata"]["uid"].clone());
-    object
-}
-
 /// `namespaces/finalize`: everything but status.
-fn finalize(_: &Scope<'_>, mut new: Value, old: &Value) -> Result<Value, Status> {
-    crate::strategy::keep(&mut new, old, "status");
-    Ok(new)
+fn finalize(scope: &Scope<'_>, mut new: Value, old: &Value) -> Result<Value, Status> {
+    namespace::prepare_finalize(&mut new, old);
+    checked(scope, new, old, namespace::validate_finalize)
 }
 
-/// `certificatesigningrequests/approval`: conditions alone.
-fn approval(_: &Scope<'_>, new: Value, old: &Value) -> Result<Value, Status> {
-    Ok(only(&new, old, &["status", "conditions"]))
+/// `certificatesigningrequests/approval`: decisions alone.
+fn approval(scope: &Scope<'_>, mut new: Value, old: &Value) -> Result<Value, Status> {
+    certificatesigningrequest::prepare_approval(&mut new, old);
+    checked(scope, new, old, certificatesigningrequest::validate_approval)
 }
 
 /// `pods/ephemeralcontainers`: containers may be added, never changed or taken away.

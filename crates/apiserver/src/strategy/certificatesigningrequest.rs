@@ -143,9 +143,7 @@ fn stamp(conditions: &mut [Value], old: &Value) {
 
 /// What `approval` may not touch is restored.
 pub(crate) fn prepare_approval(obj: &mut Value, old: &Value) {
-    let decided = |c: &&Value| matches!(c["type"].str(), "Approved" | "Denied" | "Failed");
-    let mut new: Vec<Value> = obj["status"]["conditions"].items().iter().filter(decided).cloned().collect();
-    new.extend(old["status"]["conditions"].items().iter().filter(|c| !decided(c)).cloned());
+    let mut new = obj["status"]["conditions"].items().to_vec();
     stamp(&mut new, old);
     keep(obj, old, "spec");
     keep(obj, old, "status");

@@ -131,10 +131,11 @@ fn address(list: At<'_>, at: At<'_>, kind: &str, e: &mut Errors) {
     }
 }
 
+type Form = fn(&str) -> Vec<String>;
+
 fn hints(at: At<'_>, e: &mut Errors) {
-    let lists: [(&str, fn(&str) -> Vec<String>); 2] =
-        [("forZones", names::label_value), ("forNodes", names::dns1123_subdomain)];
-    for (list, check) in lists {
+    let zones: Form = names::label_value;
+    for (list, check) in [("forZones", zones), ("forNodes", names::dns1123_subdomain)] {
         let list = at.field(list);
         if list.items().len() > 8 {
             return list.too_many(e, 8);

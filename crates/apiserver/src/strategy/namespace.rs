@@ -81,6 +81,6 @@ pub(crate) fn prepare_finalize(obj: &mut Value, old: &Value) {
 }
 
 /// What is wrong with an update through `finalize`.
-pub(crate) fn validate_finalize(obj: &Value, e: &mut Errors) {
+pub(crate) fn validate_finalize(obj: &Value, _: &Value, e: &mut Errors) {
     At::root(obj).fields(&["spec", "finalizers"]).list().for_each(|finalizer| metadata::finalizer(finalizer, e));
 }

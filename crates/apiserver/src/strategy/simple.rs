@@ -27,9 +27,6 @@ impl Strategy for Simple {
     }
 }
 
-/// No defaults.
-pub(super) fn none(_: &mut Value) {}
-
 /// Webhooks: whom they are asked about, how long one waits, and what their silence means.
 pub(super) fn webhooks(obj: &mut Value) {
     let mutating = obj.kind() == "MutatingWebhookConfiguration";

@@ -354,3 +354,45 @@ async fn configuration_is_checked() {
     )];
     check_creates(&s, "/apis/policy/v1/namespaces/ns/poddisruptionbudgets", &budget, rows).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_about_certificates_are_final() {
+    let s = server().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlJQgotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+    let csr = json!({
+        "metadata": {"name": "c"},
+        "spec": {"request": pem, "signerName": "example.org/s", "usages": ["client auth"]}
+    });
+    let made = s.post(path, &csr).await.ok();
+    assert!(made["spec"]["username"].is_string());
+    let approved = json!({"type": "Approved", "status": "True", "reason": "Test"});
+    let path = format!("{path}/c/approval");
+    let over = json!({"spec": {"username": "somebody"}, "status": {"conditions": [approved]}});
+    let made = s.put(&path, &with(&made, &over)).await.ok();
+    assert_ne!(made["spec"]["username"], "somebody");
+    assert!(made["status"]["conditions"][0]["lastUpdateTime"].is_string());
+    let both = json!([made["status"]["conditions"][0], {"type": "Denied", "status": "True"}]);
+    let told = causes(&s.put(&path, &with(&made, &json!({"status": {"conditions": both}}))).await.fails(422));
+    assert_eq!(
+        told,
+        ["status.conditions[1].type: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive"]
+    );
+    let told = causes(&s.put(&path, &with(&made, &json!({"status": {"conditions": []}}))).await.fails(422));
+    assert_eq!(told, ["status.conditions: Forbidden: updates may not remove a condition of type \"Approved\""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finalizers_of_namespaces_are_qualified_names() {
+    let s = server().await;
+    let made = s.get("/api/v1/namespaces/ns").await.ok();
+    let finalize = "/api/v1/namespaces/ns/finalize";
+    let told = causes(&s.put(finalize, &with(&made, &json!({"spec": {"finalizers": ["x"]}}))).await.fails(422));
+    assert_eq!(
+        told,
+        [
+            "spec.finalizers[0]: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
+        ]
+    );
+    s.put(finalize, &with(&made, &json!({"spec": {"finalizers": []}}))).await.ok();
+}

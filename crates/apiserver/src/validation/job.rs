@@ -153,7 +153,7 @@ fn exit_codes(at: At<'_>, spec: &Value, e: &mut Errors) {
     let (name, values) = (at.field("containerName"), at.field("values"));
     let pod = &spec["template"]["spec"];
     let known = |l: &&str| pod[*l].items().iter().any(|c| c["name"].str() == name.str());
-    if name.is_set() && !["containers", "initContainers"].iter().any(|l| known(&l)) {
+    if name.is_set() && !["containers", "initContainers"].iter().any(known) {
         name.invalid(e, "must be one of the container or initContainer names in the pod template");
     }
     if values.items().is_empty() {
