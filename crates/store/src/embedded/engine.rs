@@ -154,6 +154,11 @@ impl Engine {
         self.begin_read().and_then(|txn| last_revision(&txn)).map_err(|f| self.explain(f, "read"))
     }
 
+    /// Closes the file: nothing is read or written until it is opened again.
+    pub(super) fn abandon(&self) {
+        *self.database.write() = None;
+    }
+
     /// Closes the file and gives the directory free, whoever still holds on to this.
     pub(super) fn close(&self) {
         *self.database.write() = None;
@@ -198,7 +203,7 @@ impl Engine {
 
     /// Whether so many bytes may still be written. When the file system doesn't say, the write will.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
-        self.disk.free(self.dir.path()).is_ok_and(|free| free >= bytes)
+        self.disk.free(self.dir.path()).map_or(true, |free| free >= bytes)
     }
 
     /// The refusal that a full disk means.

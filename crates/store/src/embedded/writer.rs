@@ -212,27 +212,31 @@ impl Writer {
             self.note_full(true);
             return Err(self.shared.engine.full());
         }
+        // An engine that an earlier failure has closed gets a second try: it has been opened again by then.
+        let written = match self.attempt(plan) {
+            Err(Fault::Latched) => self.attempt(plan),
+            other => other,
+        };
+        if written.is_ok() {
+            self.note_full(false);
+        } else if matches!(written, Err(Fault::Full)) {
+            self.note_full(true);
+        }
+        written.map_err(|fault| self.shared.engine.explain(fault, "write to"))
+    }
+
+    /// One try; after a failure the engine is opened again, and what it holds then decides.
+    fn attempt(&mut self, plan: &Plan) -> Result<Vec<(u32, Event)>, Fault> {
         let shared = self.shared.clone();
         let scratch = &mut self.scratch;
         let mut events = Vec::with_capacity(plan.writes.len());
         let written = guarded(|| Ok(write(&shared, &plan.writes, scratch, &mut events)));
-        let fault = match written {
-            Ok(Ok(())) => {
-                self.note_full(false);
-                return Ok(events);
-            }
-            Ok(Err(fault)) => fault,
-            Err(error) => Fault::Other(error),
-        };
-        // Did it get there? Only the file knows.
-        match self.reopen() {
-            Some(last) if last == plan.revision && events.len() == plan.writes.len() => Ok(events),
-            _ => {
-                if matches!(fault, Fault::Full) {
-                    self.note_full(true);
-                }
-                Err(self.shared.engine.explain(fault, "write to"))
-            }
+        match written.unwrap_or_else(|error| Err(Fault::Other(error))) {
+            Ok(()) => Ok(events),
+            Err(fault) => match self.reopen() {
+                Some(last) if last == plan.revision && events.len() == plan.writes.len() => Ok(events),
+                _ => Err(fault),
+            },
         }
     }
 
@@ -254,8 +258,16 @@ impl Writer {
     }
 
     fn reopen(&mut self) -> Option<Revision> {
+        let known = self.shared.state.read().revision;
         match guarded(|| self.shared.engine.reopen()) {
-            Ok(last) => Some(last),
+            Ok(last) if last >= known => Some(last),
+            Ok(last) => {
+                // Reading or writing on would show a past that has been left behind.
+                self.shared.engine.abandon();
+                let file = self.shared.engine.dir.engine().display().to_string();
+                tracing::error!(file, last, known, "acknowledged writes are missing from the store: it stays closed");
+                None
+            }
             Err(error) => {
                 tracing::error!(error = %error, "could not reopen the store");
                 None
