@@ -1,10 +1,86 @@
 //! Discovery and OpenAPI: documents derived from the tables.
 
+use super::negotiate::{self, Offer};
+use super::output;
 use super::route::Asked;
 use crate::server::body::Response;
-use kaji_api::Status;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use kaji_api::{Status, Value, discovery};
+use std::sync::LazyLock;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// An aggregated document: its bytes and their hash, as a quoted entity tag.
+struct Aggregated {
+    json: Vec<u8>,
+    tag: String,
+}
+
+/// The tables don't change while the server runs, so neither do these.
+static CORE: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(true));
+static GROUPS: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(false));
+
+impl Aggregated {
+    fn new(core: bool) -> Self {
+        let mut json = Vec::new();
+        kaji_api::codec::write_json(&discovery::aggregated(core), &mut json);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, &json);
+        let hex: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
+        Aggregated { json, tag: format!("\"{hex}\"") }
+    }
+}
 
 /// The document at a path; none: no such path.
-pub(super) fn serve(_asked: &Asked<'_>, _path: &str) -> Result<Option<Response>, Status> {
-    Ok(None)
+pub(super) fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, Status> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &CORE))),
+        ["apis"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &GROUPS))),
+        _ => {}
+    }
+    let document = match parts.as_slice() {
+        ["api"] => Some(discovery::api_versions(&server_address(asked))),
+        ["api", version] => discovery::api_resource_list("", version),
+        ["apis"] => Some(discovery::api_group_list()),
+        ["apis", group] => discovery::api_group(group),
+        ["apis", group, version] => discovery::api_resource_list(group, version),
+        _ => None,
+    };
+    document.map(|document| plain(asked, &document)).transpose()
+}
+
+fn plain(asked: &Asked<'_>, document: &Value) -> Result<Response, Status> {
+    let format = negotiate::format(&asked.parts.headers, &asked.query, Offer::Plain)?;
+    Ok(output::document(200, document, format))
+}
+
+/// Upstream serves the aggregated form to clients that prefer it by naming it.
+fn wants_aggregated(asked: &Asked<'_>) -> bool {
+    let accept = asked.parts.headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    accept.flat_map(|v| v.split(',')).any(|clause| {
+        let mut words = clause.split(';').map(str::trim);
+        let rest: Vec<&str> = words.by_ref().skip(1).collect();
+        clause.trim().starts_with("application/json")
+            && ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|w| rest.contains(w))
+    })
+}
+
+fn aggregated(asked: &Asked<'_>, document: &Aggregated) -> Response {
+    let known = asked.parts.headers.get(IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let mut response = if known == Some(document.tag.as_str()) {
+        output::answer(304, AGGREGATED, crate::server::body::Body::empty())
+    } else {
+        output::answer(200, AGGREGATED, document.json.clone().into())
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, HeaderValue::from_str(&document.tag).expect("hexadecimal digits"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+    response
+}
+
+/// Where clients find this server.
+fn server_address(asked: &Asked<'_>) -> String {
+    let config = asked.api.config();
+    std::net::SocketAddr::new(config.advertise_address, config.bind.port()).to_string()
 }
