@@ -1,270 +1,291 @@
 //! Discovery documents from the resource table: `/api`, `/apis`, per group and version, and the
-//! aggregated form (`apidiscovery.k8s.io/v2`). Pure: the same table gives the same document.
+//! aggregated form (`apidiscovery.k8s.io/v2`).
+//!
+//! Pure functions of the rows that are served: built-in ones and those of custom resources. Who serves the
+//! documents adds what varies by request: addresses, negotiation, `If-None-Match`.
 
-use crate::resource::{self, GroupDef, ResourceDef, SubresourceDef, VersionDef};
+use crate::resource::{self, ResourceDef, SubresourceDef};
 use crate::value;
 use crate::value::Value;
 
-/// Versions of a group that are served, preferred first.
-fn served(group: &GroupDef) -> impl Iterator<Item = &VersionDef> {
-    group.versions.iter().filter(|v| v.enabled)
+/// What is served, in discovery's order.
+pub struct Discovery<'a> {
+    groups: Vec<Group<'a>>,
 }
 
-/// Named groups that serve something, in order of priority.
-fn named_groups() -> impl Iterator<Item = &'static GroupDef> {
-    resource::groups().iter().filter(|g| !g.name.is_empty() && served(g).next().is_some())
+/// A group and its versions, preferred first. The core group is empty.
+struct Group<'a> {
+    name: &'a str,
+    versions: Vec<Version<'a>>,
 }
 
-/// Rows of one version, by name as discovery lists them.
-fn rows(group: &str, version: &str) -> Vec<&'static ResourceDef> {
-    let mine = |r: &&ResourceDef| r.enabled && r.group == group && r.version == version;
-    let mut rows: Vec<_> = resource::all().iter().filter(mine).collect();
-    rows.sort_by_key(|r| r.plural);
-    rows
+/// A version and its resources.
+struct Version<'a> {
+    name: &'a str,
+    rows: Vec<&'a ResourceDef>,
 }
 
-/// `/api`: `server_address` is where clients find this server, host and port.
+impl<'a> Discovery<'a> {
+    /// Built-in rows that are on by default, and others made at run time.
+    pub fn new(extra: &'a [ResourceDef]) -> Self {
+        Self::of(resource::all().iter().filter(|row| row.enabled).chain(extra))
+    }
+
+    /// Just these rows. Built-in groups keep their order, others follow by name, their versions by maturity.
+    pub fn of(rows: impl IntoIterator<Item = &'a ResourceDef>) -> Self {
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        for row in rows {
+            let group = entry(&mut groups, |g| g.name == row.group, || Group { name: row.group, versions: Vec::new() });
+            let version = entry(
+                &mut group.versions,
+                |v| v.name == row.version,
+                || Version { name: row.version, rows: Vec::new() },
+            );
+            version.rows.push(row);
+        }
+        groups.sort_by_key(|g| (place(g.name), g.name));
+        for group in &mut groups {
+            group.versions.sort_by_key(|v| version_place(group.name, v.name));
+            for version in &mut group.versions {
+                version.rows.sort_by_key(|row| row.plural);
+            }
+        }
+        Discovery { groups }
+    }
+
+    fn group(&self, name: &str) -> Option<&Group<'a>> {
+        self.groups.iter().find(|g| g.name == name)
+    }
+
+    fn named(&self) -> impl Iterator<Item = &Group<'a>> {
+        self.groups.iter().filter(|g| !g.name.is_empty())
+    }
+
+    /// `/api`: the versions of the core group, and where (network range, address) clients reach the server.
+    pub fn api_versions(&self, addresses: &[(&str, &str)]) -> Value {
+        let versions: Vec<&str> = self.group("").iter().flat_map(|g| &g.versions).map(|v| v.name).collect();
+        let addresses =
+            addresses.iter().map(|(range, address)| value!({"clientCIDR": (*range), "serverAddress": (*address)}));
+        value!({
+            "kind": "APIVersions",
+            "versions": versions,
+            "serverAddressByClientCIDRs": (Value::Array(addresses.collect()))
+        })
+    }
+
+    /// `/apis`: all named groups.
+    pub fn api_groups(&self) -> Value {
+        let groups = self.named().map(group_value).collect();
+        value!({"kind": "APIGroupList", "apiVersion": "v1", "groups": (Value::Array(groups))})
+    }
+
+    /// `/apis/GROUP`.
+    pub fn api_group(&self, name: &str) -> Option<Value> {
+        let group = self.named().find(|g| g.name == name)?;
+        let mut out = value!({"kind": "APIGroup", "apiVersion": "v1"});
+        let Value::Object(fields) = group_value(group) else { return None };
+        out.as_object_mut()?.0.extend(fields.0);
+        Some(out)
+    }
+
+    /// `/api/v1` and `/apis/GROUP/VERSION`.
+    pub fn resources(&self, group: &str, version: &str) -> Option<Value> {
+        let version = self.group(group)?.versions.iter().find(|v| v.name == version)?;
+        let mut out = value!({"kind": "APIResourceList"});
+        // The core group's answer has never had a version of its own.
+        if !group.is_empty() {
+            out.set("apiVersion", "v1");
+        }
+        out.set("groupVersion", group_version(group, version.name));
+        // A row without verbs is there for its subresources.
+        let own = |row: &ResourceDef| (!row.verbs.is_empty()).then(|| resource_value(row));
+        let rows = version.rows.iter().flat_map(|row| own(row).into_iter().chain(subresources(row)));
+        out.set("resources", Value::Array(rows.collect()));
+        Some(out)
+    }
+
+    /// `/api` (core) or `/apis` (named groups) as `apidiscovery.k8s.io/v2` `APIGroupDiscoveryList`.
+    pub fn aggregated(&self, core: bool) -> Value {
+        let items = self.groups.iter().filter(|g| g.name.is_empty() == core).map(aggregated_group);
+        value!({
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {},
+            "items": (Value::Array(items.collect()))
+        })
+    }
+}
+
+/// `/api` of what is on by default: `server_address` is where clients find this server, host and port.
 pub fn api_versions(server_address: &str) -> Value {
-    value!({
-        "kind": "APIVersions",
-        "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": (server_address)}]
+    Discovery::new(&[]).api_versions(&[("0.0.0.0/0", server_address)])
+}
+
+/// `/apis` of what is on by default.
+pub fn api_group_list() -> Value {
+    Discovery::new(&[]).api_groups()
+}
+
+/// `/apis/GROUP` of what is on by default; none: no such group.
+pub fn api_group(name: &str) -> Option<Value> {
+    Discovery::new(&[]).api_group(name)
+}
+
+/// `/api/v1`, `/apis/GROUP/VERSION` of what is on by default; none: not served.
+pub fn api_resource_list(group: &str, version: &str) -> Option<Value> {
+    Discovery::new(&[]).resources(group, version)
+}
+
+/// The aggregated document for `/api` (`core`) or `/apis` of what is on by default.
+pub fn aggregated(core: bool) -> Value {
+    Discovery::new(&[]).aggregated(core)
+}
+
+/// The entity tag of a document: quoted, strong, the same for the same bytes on every server.
+pub fn etag(document: &[u8]) -> String {
+    // FNV-1a of 128 bits: no secret is at stake, only change.
+    let hash = document.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    format!("\"{hash:032X}\"")
+}
+
+/// The item that fits, made at the end where there is none.
+fn entry<T>(items: &mut Vec<T>, fits: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> &mut T {
+    let at = items.iter().position(fits).unwrap_or_else(|| {
+        items.push(make());
+        items.len() - 1
+    });
+    &mut items[at]
+}
+
+/// A group's place: as built in, others behind.
+fn place(group: &str) -> usize {
+    let known = if group.is_empty() { "core" } else { group };
+    let at = |name: &str| resource::groups().iter().position(|g| g.name == name);
+    at(group).or_else(|| at(known)).unwrap_or(usize::MAX)
+}
+
+/// A version's place in its group: as built in, others by maturity and number.
+fn version_place<'v>(group: &str, version: &'v str) -> (usize, std::cmp::Reverse<(u8, u64, u64)>, &'v str) {
+    let built_in = resource::groups().iter().find(|g| g.name == group);
+    let place = built_in.and_then(|g| g.versions.iter().position(|v| v.name == version)).unwrap_or(usize::MAX);
+    (place, std::cmp::Reverse(maturity(version)), version)
+}
+
+/// `v1` before `v1beta1` before `v1alpha1`, higher numbers first, anything else last
+/// (apimachinery `util/version` `CompareKubeAwareVersionStrings`).
+pub fn maturity(version: &str) -> (u8, u64, u64) {
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (major, rest) = rest.split_at(digits);
+        let major: u64 = major.parse().ok().filter(|n| *n > 0)?;
+        let number = |s: &str| s.parse::<u64>().ok().filter(|n| *n > 0);
+        match rest {
+            "" => Some((3, major, 0)),
+            _ => rest
+                .strip_prefix("beta")
+                .map(|n| (2, n))
+                .or(rest.strip_prefix("alpha").map(|n| (1, n)))
+                .and_then(|(kind, n)| Some((kind, major, number(n)?))),
+        }
+    };
+    parse().unwrap_or((0, 0, 0))
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+fn group_value(group: &Group<'_>) -> Value {
+    let version = |v: &Version<'_>| value!({"groupVersion": (group_version(group.name, v.name)), "version": (v.name)});
+    let versions: Vec<Value> = group.versions.iter().map(version).collect();
+    let preferred = versions.first().cloned().unwrap_or_default();
+    value!({"name": (group.name), "versions": versions, "preferredVersion": preferred})
+}
+
+/// Sets a list of words, if there are any.
+fn set_words(out: &mut Value, field: &'static str, words: &[&'static str]) {
+    if !words.is_empty() {
+        out.set(field, words.to_vec());
+    }
+}
+
+fn resource_value(row: &ResourceDef) -> Value {
+    let mut out = value!({
+        "name": (row.plural),
+        "singularName": (row.singular),
+        "namespaced": (row.namespaced),
+        "kind": (row.kind),
+        "verbs": (row.verbs.to_vec())
+    });
+    set_words(&mut out, "shortNames", row.short);
+    set_words(&mut out, "categories", row.categories);
+    if !row.storage_hash.is_empty() {
+        out.set("storageVersionHash", row.storage_hash);
+    }
+    out
+}
+
+/// Whether a subresource speaks a kind of another group or version than its resource.
+fn is_foreign(row: &ResourceDef, sub: &SubresourceDef) -> bool {
+    (sub.group, sub.version) != (row.group, row.version)
+}
+
+fn subresources(row: &ResourceDef) -> impl Iterator<Item = Value> + '_ {
+    row.sub.iter().map(move |sub| {
+        let mut out = value!({
+            "name": (format!("{}/{}", row.plural, sub.name)),
+            "singularName": "",
+            "namespaced": (row.namespaced)
+        });
+        if is_foreign(row, sub) {
+            out.set("group", sub.group);
+            out.set("version", sub.version);
+        }
+        out.set("kind", sub.kind);
+        out.set("verbs", sub.verbs.to_vec());
+        out
     })
 }
 
-fn group_version(group: &str, version: &str) -> Value {
-    let full = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    value!({"groupVersion": (full), "version": (version)})
-}
-
-fn group_fields(group: &GroupDef) -> Vec<(&'static str, Value)> {
-    let versions: Vec<Value> = served(group).map(|v| group_version(group.name, v.name)).collect();
-    let preferred = versions.first().cloned().unwrap_or_default();
-    vec![("name", Value::from(group.name)), ("versions", Value::Array(versions)), ("preferredVersion", preferred)]
-}
-
-/// `/apis`.
-pub fn api_group_list() -> Value {
-    let groups = named_groups().map(|g| Value::from_iter(group_fields(g))).collect();
-    Value::from_iter([("kind", "APIGroupList".into()), ("apiVersion", "v1".into()), ("groups", Value::Array(groups))])
-}
-
-/// `/apis/GROUP`; none: no such group.
-pub fn api_group(name: &str) -> Option<Value> {
-    let group = named_groups().find(|g| g.name == name)?;
-    let head = [("kind", Value::from("APIGroup")), ("apiVersion", Value::from("v1"))];
-    Some(head.into_iter().chain(group_fields(group)).collect())
-}
-
-/// `/api/v1`, `/apis/GROUP/VERSION`; none: not served.
-pub fn api_resource_list(group: &str, version: &str) -> Option<Value> {
-    let group_def = resource::groups().iter().find(|g| g.name == group)?;
-    served(group_def).find(|v| v.name == version)?;
-    let mut resources = Vec::new();
-    for row in rows(group, version) {
-        // A row without verbs of its own is there for its subresources.
-        if !row.verbs.is_empty() {
-            resources.push(resource_entry(row));
-        }
-        let mut subs: Vec<&SubresourceDef> = row.sub.iter().collect();
-        subs.sort_by_key(|s| s.name);
-        resources.extend(subs.into_iter().map(|sub| subresource_entry(row, sub)));
+fn aggregated_group(group: &Group<'_>) -> Value {
+    let mut metadata = Value::object();
+    if !group.name.is_empty() {
+        metadata.set("name", group.name);
     }
-    let mut list = value!({"kind": "APIResourceList"});
-    if !group.is_empty() {
-        list.set("apiVersion", "v1");
-    }
-    list.set("groupVersion", group_version(group, version)["groupVersion"].clone());
-    list.set("resources", Value::Array(resources));
-    Some(list)
-}
-
-fn words(list: &[&str]) -> Value {
-    Value::Array(list.iter().map(|w| Value::from(*w)).collect())
-}
-
-fn resource_entry(row: &ResourceDef) -> Value {
-    let mut entry = value!({
-        "name": (row.plural), "singularName": (row.singular), "namespaced": (row.namespaced), "kind": (row.kind),
-        "verbs": (words(row.verbs))
-    });
-    if !row.short.is_empty() {
-        entry.set("shortNames", words(row.short));
-    }
-    if !row.categories.is_empty() {
-        entry.set("categories", words(row.categories));
-    }
-    if !row.storage_hash.is_empty() {
-        entry.set("storageVersionHash", row.storage_hash);
-    }
-    entry
-}
-
-fn subresource_entry(row: &ResourceDef, sub: &SubresourceDef) -> Value {
-    let mut entry = value!({
-        "name": (format!("{}/{}", row.plural, sub.name)), "singularName": "", "namespaced": (row.namespaced)
-    });
-    if (sub.group, sub.version) != (row.group, row.version) {
-        entry.set("group", sub.group);
-        entry.set("version", sub.version);
-    }
-    entry.set("kind", sub.kind);
-    entry.set("verbs", words(sub.verbs));
-    entry
-}
-
-/// The aggregated document for `/api` (`core`) or `/apis`.
-pub fn aggregated(core: bool) -> Value {
-    let groups = resource::groups().iter().filter(|g| g.name.is_empty() == core && served(g).next().is_some());
-    let items = groups.map(aggregated_group).collect();
-    Value::from_iter([
-        ("kind", "APIGroupDiscoveryList".into()),
-        ("apiVersion", "apidiscovery.k8s.io/v2".into()),
-        ("metadata", Value::object()),
-        ("items", Value::Array(items)),
-    ])
-}
-
-fn aggregated_group(group: &GroupDef) -> Value {
-    let version = |v: &VersionDef| {
-        let resources = rows(group.name, v.name).into_iter().map(aggregated_resource).collect();
+    let version = |v: &Version<'_>| {
+        let resources = v.rows.iter().map(|row| aggregated_resource(row)).collect();
         value!({"version": (v.name), "resources": (Value::Array(resources)), "freshness": "Current"})
     };
-    let metadata = if group.name.is_empty() { Value::object() } else { value!({"name": (group.name)}) };
-    value!({"metadata": (metadata), "versions": (Value::Array(served(group).map(version).collect()))})
+    let versions = group.versions.iter().map(version).collect();
+    value!({"metadata": metadata, "versions": (Value::Array(versions))})
 }
 
-/// Upstream leaves group and version out where they are the document's own.
-fn response_kind(own: (&str, &str), group: &str, version: &str, kind: &str) -> Value {
-    let (group, version) = if (group, version) == own { ("", "") } else { (group, version) };
-    value!({"group": (group), "version": (version), "kind": (kind)})
-}
-
-fn aggregated_resource(row: &'static ResourceDef) -> Value {
-    let own = (row.group, row.version);
-    let mut entry = value!({"resource": (row.plural)});
-    entry.set("responseKind", response_kind(own, row.group, row.version, row.kind));
-    entry.set("scope", if row.namespaced { "Namespaced" } else { "Cluster" });
-    entry.set("singularResource", row.singular);
-    entry.set("verbs", words(row.verbs));
-    if !row.short.is_empty() {
-        entry.set("shortNames", words(row.short));
-    }
-    if !row.categories.is_empty() {
-        entry.set("categories", words(row.categories));
-    }
+fn aggregated_resource(row: &ResourceDef) -> Value {
+    let mut out = value!({
+        "resource": (row.plural),
+        "responseKind": {"group": "", "version": "", "kind": (row.kind)},
+        "scope": (if row.namespaced { "Namespaced" } else { "Cluster" }),
+        "singularResource": (row.singular),
+        "verbs": (row.verbs.to_vec())
+    });
+    set_words(&mut out, "shortNames", row.short);
+    set_words(&mut out, "categories", row.categories);
     if !row.sub.is_empty() {
-        let mut subs: Vec<&SubresourceDef> = row.sub.iter().collect();
-        subs.sort_by_key(|s| s.name);
-        let sub = |s: &SubresourceDef| {
+        let subresource = |sub: &SubresourceDef| {
+            let (group, version) = if is_foreign(row, sub) { (sub.group, sub.version) } else { ("", "") };
             value!({
-                "subresource": (s.name),
-                "responseKind": (response_kind(own, s.group, s.version, s.kind)),
-                "verbs": (words(s.verbs))
+                "subresource": (sub.name),
+                "responseKind": {"group": group, "version": version, "kind": (sub.kind)},
+                "verbs": (sub.verbs.to_vec())
             })
         };
-        entry.set("subresources", Value::Array(subs.into_iter().map(sub).collect()));
+        out.set("subresources", Value::Array(row.sub.iter().map(subresource).collect()));
     }
-    entry
+    out
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::parse_json;
-    use std::path::PathBuf;
-
-    fn reference(file: &str) -> Option<Value> {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/discovery").join(file);
-        match std::fs::read(&path) {
-            Ok(bytes) => Some(parse_json(&bytes).unwrap()),
-            Err(_) => {
-                eprintln!("skipped: no {}", path.display());
-                None
-            }
-        }
-    }
-
-    /// The same, whatever the order of fields.
-    fn sorted(value: &Value) -> Value {
-        match value {
-            Value::Object(o) => {
-                let mut entries: Vec<_> = o.0.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
-                entries.sort_by(|a, b| a.0.cmp(&b.0));
-                Value::Object(crate::Object(entries))
-            }
-            Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-            other => other.clone(),
-        }
-    }
-
-    fn is_served(group: &str, version: &str) -> bool {
-        let group = resource::groups().iter().find(|g| g.name == group);
-        group.is_some_and(|g| served(g).any(|v| v.name == version))
-    }
-
-    #[test]
-    fn resource_lists_are_upstreams() {
-        for group in resource::groups() {
-            for version in group.versions {
-                let file = match group.name {
-                    "" => format!("api__{}.json", version.name),
-                    name => format!("apis__{name}__{}.json", version.name),
-                };
-                let own = api_resource_list(group.name, version.name);
-                assert_eq!(own.is_some(), version.enabled, "{file}");
-                let (Some(own), Some(mut theirs)) = (own, reference(&file)) else { continue };
-                // What feature gates add to a version is not on by default.
-                let mut kept = theirs["resources"].items().to_vec();
-                let ours: Vec<&str> = own["resources"].items().iter().map(|r| r["name"].str()).collect();
-                kept.retain(|r| ours.contains(&r["name"].str()) || enabled(group.name, version.name, r["name"].str()));
-                theirs.set("resources", Value::Array(kept));
-                assert_eq!(sorted(&own), sorted(&theirs), "{file}");
-            }
-        }
-    }
-
-    /// Whether the table calls a resource of that name on by default.
-    fn enabled(group: &str, version: &str, name: &str) -> bool {
-        let plural = name.split('/').next().unwrap_or(name);
-        resource::find(group, version, plural).is_none_or(|r| r.enabled)
-    }
-
-    #[test]
-    fn groups_are_upstreams() {
-        let Some(theirs) = reference("apis.json") else { return };
-        let mut groups = theirs["groups"].items().to_vec();
-        for group in &mut groups {
-            let name = group["name"].str().to_owned();
-            let mut versions = group["versions"].items().to_vec();
-            versions.retain(|v| is_served(&name, v["version"].str()));
-            group.set("preferredVersion", versions.first().cloned().unwrap_or_default());
-            group.set("versions", Value::Array(versions));
-        }
-        groups.retain(|g| !g["versions"].items().is_empty());
-        assert_eq!(sorted(&api_group_list()["groups"]), sorted(&Value::Array(groups)));
-    }
-
-    #[test]
-    fn the_aggregated_document_is_upstreams() {
-        let Some(theirs) = reference("aggregated_v2.json") else { return };
-        let own = aggregated(false);
-        let mut compared = 0;
-        for group in theirs["items"].items() {
-            let name = group["metadata"]["name"].str();
-            for version in group["versions"].items().iter().filter(|v| is_served(name, v["version"].str())) {
-                let own_group =
-                    own["items"].items().iter().find(|g| g["metadata"]["name"].str() == name).expect("listed");
-                let own_version =
-                    own_group["versions"].items().iter().find(|v| v["version"] == version["version"]).expect("listed");
-                let mut theirs = version.clone();
-                let mut kept = version["resources"].items().to_vec();
-                kept.retain(|r| enabled(name, version["version"].str(), r["resource"].str()));
-                theirs.set("resources", Value::Array(kept));
-                assert_eq!(sorted(own_version), sorted(&theirs), "{name}");
-                compared += 1;
-            }
-        }
-        assert!(compared > 15);
-    }
-}
+mod tests;

@@ -331,7 +331,7 @@ fn remove(place: &mut Value, key: &str, context: &str) -> Result<Value, JsonPatc
 }
 
 /// Equal, whatever the order of fields.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.0.iter().all(|(k, v)| has(b, k, v)),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
