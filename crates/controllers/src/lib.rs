@@ -7,18 +7,27 @@ mod adopt;
 mod context;
 mod deployment;
 mod discovery;
+mod disruption_target;
+mod endpoint_slice;
+mod endpoint_slice_mirroring;
+mod endpoints;
 mod expectations;
 mod garbage;
 mod hash;
 mod int_or_percent;
 mod namespace;
 mod node_ipam;
+mod node_lifecycle;
 mod pod;
+mod pod_gc;
 mod pods;
 mod replica_set;
 mod replication_controller;
 mod root_ca;
+mod service;
 mod service_account;
+mod taint;
+mod taint_eviction;
 mod write;
 
 pub(crate) use context::Context;
@@ -84,6 +93,12 @@ const CONTROLLERS: &[Controller] = controllers! {
     "node-controller" => node_ipam,
     "namespace-controller" => namespace,
     "generic-garbage-collector" => garbage,
+    "endpoint-controller" => endpoints,
+    "endpointslice-controller" => endpoint_slice,
+    "endpointslicemirroring-controller" => endpoint_slice_mirroring,
+    "node-controller" => node_lifecycle,
+    "node-controller" => taint_eviction,
+    "pod-garbage-collector" => pod_gc,
     "replicaset-controller" => replica_set,
     "deployment-controller" => deployment,
     "replication-controller" => replication_controller,
