@@ -36,7 +36,7 @@ pub(super) async fn follow(cri: &Cri, socket: &Path, events: mpsc::Sender<Event>
 
 /// containerd's stream: one event per ended process.
 async fn containerd(cri: &Cri, socket: &Path, events: &mpsc::Sender<Event>) -> Result<(), RuntimeError> {
-    let filters = vec!["namespace==k8s.io,topic==/tasks/exit".to_owned()];
+    let filters = vec![r#"namespace==k8s.io,topic=="/tasks/exit""#.to_owned()];
     let mut client = EventsClient::new(channel(socket));
     let mut stream = client.subscribe(SubscribeRequest { filters }).await?.into_inner();
     if events.send(Event::Missed).await.is_err() {
