@@ -5,6 +5,7 @@
 
 mod adopt;
 mod context;
+mod daemon_set;
 mod deployment;
 mod discovery;
 mod disruption_target;
@@ -14,8 +15,10 @@ mod endpoints;
 mod expectations;
 mod garbage;
 mod hash;
+mod history;
 mod int_or_percent;
 mod namespace;
+mod node_affinity;
 mod node_ipam;
 mod node_lifecycle;
 mod pod;
@@ -101,6 +104,7 @@ const CONTROLLERS: &[Controller] = controllers! {
     "pod-garbage-collector" => pod_gc,
     "replicaset-controller" => replica_set,
     "deployment-controller" => deployment,
+    "daemon-set-controller" => daemon_set,
     "replication-controller" => replication_controller,
 };
 
