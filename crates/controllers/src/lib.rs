@@ -17,6 +17,7 @@ mod garbage;
 mod hash;
 mod history;
 mod int_or_percent;
+mod job;
 mod namespace;
 mod node_affinity;
 mod node_ipam;
@@ -31,6 +32,7 @@ mod service;
 mod service_account;
 mod taint;
 mod taint_eviction;
+mod ttl_after_finished;
 mod write;
 
 pub(crate) use context::Context;
@@ -105,6 +107,8 @@ const CONTROLLERS: &[Controller] = controllers! {
     "replicaset-controller" => replica_set,
     "deployment-controller" => deployment,
     "daemon-set-controller" => daemon_set,
+    "job-controller" => job,
+    "ttl-after-finished-controller" => ttl_after_finished,
     "replication-controller" => replication_controller,
 };
 
