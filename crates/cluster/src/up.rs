@@ -156,8 +156,8 @@ fn list(missing: &[Missing]) -> String {
     missing.iter().map(|m| format!("  missing: {}\n           {}", m.what, m.remedy)).collect::<Vec<_>>().join("\n")
 }
 
-/// What all steps of the start share.
-pub(crate) struct Cluster {
+/// A running cluster, and what all steps of its start share.
+pub struct Cluster {
     pub(crate) options: Options,
     pub(crate) dir: DataDir,
     pub(crate) instance: Instance,
@@ -171,20 +171,7 @@ pub(crate) struct Cluster {
 
 /// Starts the cluster and runs it until a signal or a failure.
 pub async fn run(options: Options) -> Result<(), UpError> {
-    if options.real_node() {
-        let missing = preflight::real_node(options.runtime_endpoint.is_some());
-        if !missing.is_empty() {
-            return Err(UpError::Preflight(missing));
-        }
-    }
-    let mut cluster = begin(options).await?;
-    cluster.write_kubeconfigs()?;
-    cluster.start_control_plane().await?;
-    if cluster.options.real_node() {
-        cluster.start_real_node().await?;
-    } else if let Some(count) = cluster.options.simulated_nodes {
-        cluster.start_simulated_nodes(count).await?;
-    }
+    let mut cluster = Cluster::start(options).await?;
     cluster.announce();
     let outcome = cluster.wait().await;
     cluster.stop().await;
@@ -285,8 +272,37 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Cluster {
+    /// Starts every part that the options ask for; returns once the nodes are ready.
+    pub async fn start(options: Options) -> Result<Self, UpError> {
+        if options.real_node() {
+            let missing = preflight::real_node(options.runtime_endpoint.is_some());
+            if !missing.is_empty() {
+                return Err(UpError::Preflight(missing));
+            }
+        }
+        let mut cluster = begin(options).await?;
+        cluster.write_kubeconfigs()?;
+        cluster.start_control_plane().await?;
+        if cluster.options.real_node() {
+            cluster.start_real_node().await?;
+        } else if let Some(count) = cluster.options.simulated_nodes {
+            cluster.start_simulated_nodes(count).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Where the API server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.admin_kubeconfig()
+    }
+
     /// A client with an identity, in process.
-    pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Client {
+    pub fn client(&self, user: &str, groups: &[&str]) -> Client {
         local_client(&self.api, user, groups)
     }
 
@@ -394,7 +410,8 @@ impl Cluster {
         }
     }
 
-    async fn stop(&mut self) {
+    /// Stops every part; containers go on.
+    pub async fn stop(&mut self) {
         self.progress.line("stopping");
         self.shutdown.cancel();
         let all = async { while self.parts.join_next().await.is_some() {} };

@@ -1,0 +1,4 @@
+//! Tests over the whole.
+
+mod crates;
+mod simulated;
