@@ -7,7 +7,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kaji-api", &[]),
     ("kaji-pki", &[]),
     ("kaji-store", &[]),
-    ("kaji-apiserver", &["kaji-api", "kaji-store"]),
+    ("kaji-apiserver", &["kaji-api", "kaji-pki", "kaji-store"]),
     ("kaji-client", &["kaji-api"]),
     ("kaji-scheduler", &["kaji-api", "kaji-client"]),
     ("kaji-controllers", &["kaji-api", "kaji-client", "kaji-pki"]),
