@@ -1,0 +1,167 @@
+//! All controllers against the API server, in one process.
+
+mod world;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use world::World;
+
+fn template(image: &str) -> Value {
+    json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": image, "ports": [{"containerPort": 80}]}]}})
+}
+
+fn deployment(replicas: i32) -> Value {
+    json!({"metadata": {"name": "web", "namespace": "n"}, "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+        "template": template("v1")}})
+}
+
+fn available(wanted: i32) -> impl Fn(Option<&Deployment>) -> bool {
+    move |found| {
+        let Some(status) = found.and_then(|d| d.status.as_ref()) else { return false };
+        let generation = found.and_then(|d| d.metadata.generation);
+        status.observed_generation == generation
+            && [status.replicas, status.updated_replicas, status.available_replicas]
+                .iter()
+                .all(|n| n.unwrap_or_default() == wanted)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_rolls_out_is_served_and_goes() {
+    let world = World::start(&["n1"]).await;
+    world.create::<Deployment>("n", &deployment(3)).await;
+    let service = json!({"metadata": {"name": "web", "namespace": "n"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
+    world.create::<Service>("n", &service).await;
+    let made = world.until("web", available(3)).await.unwrap();
+    assert_eq!(made.metadata.annotations.unwrap()["deployment.kubernetes.io/revision"], "1");
+    let addresses = |e: &Endpoints| e.subsets.iter().flatten().flat_map(|s| s.addresses.iter().flatten()).count();
+    world.until::<Endpoints>("web", |e| e.is_some_and(|e| addresses(e) == 3)).await;
+    world
+        .wait("three endpoints in a slice", async || {
+            let slices = world.list::<EndpointSlice>().await;
+            (slices.len() == 1 && slices[0].endpoints.as_ref().is_some_and(|e| e.len() == 3)).then_some(())
+        })
+        .await;
+
+    let api: Api<Deployment> = Api::namespaced(world.client.clone(), "n");
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}});
+    api.patch("web", &PatchParams::default(), &Patch::Strategic(image)).await.unwrap();
+    let rolled = world.until("web", available(3)).await.unwrap();
+    let conditions = rolled.status.unwrap().conditions.unwrap();
+    assert!(conditions.iter().any(|c| c.type_ == "Available" && c.status == "True"), "{conditions:?}");
+    let sets = world.list::<ReplicaSet>().await;
+    assert_eq!(sets.len(), 2);
+
+    api.delete("web", &DeleteParams::background()).await.unwrap();
+    world
+        .wait("all pods and sets to go", async || {
+            (world.list::<Pod>().await.is_empty() && world.list::<ReplicaSet>().await.is_empty()).then_some(())
+        })
+        .await;
+    let events = world.list::<Event>().await;
+    assert!(events.iter().any(|e| e.reason.as_deref() == Some("ScalingReplicaSet")), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dependents_go_first_or_are_orphaned_as_asked() {
+    let world = World::start(&["n1"]).await;
+    world.create::<Deployment>("n", &deployment(2)).await;
+    world.until("web", available(2)).await;
+    let api: Api<Deployment> = Api::namespaced(world.client.clone(), "n");
+    api.delete("web", &DeleteParams::orphan()).await.unwrap();
+    world.until::<Deployment>("web", |d| d.is_none()).await;
+    let set = world
+        .wait("the set to be an orphan", async || {
+            let sets = world.list::<ReplicaSet>().await;
+            sets.into_iter().find(|s| s.metadata.owner_references.iter().flatten().next().is_none())
+        })
+        .await;
+    assert_eq!(world.list::<Pod>().await.len(), 2);
+    let sets: Api<ReplicaSet> = Api::namespaced(world.client.clone(), "n");
+    let name = set.metadata.name.unwrap();
+    sets.delete(&name, &DeleteParams::foreground()).await.unwrap();
+    world.until::<ReplicaSet>(&name, |s| s.is_none()).await;
+    assert!(world.list::<Pod>().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_run_to_their_end() {
+    let world = World::start(&["n1"]).await;
+    let job = |name: &str, image: &str, more: Value| {
+        let mut spec =
+            json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}}});
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        json!({"metadata": {"name": name, "namespace": "n"}, "spec": spec})
+    };
+    world.create::<Job>("n", &job("plain", "done", json!({"completions": 3, "parallelism": 2}))).await;
+    world
+        .create::<Job>(
+            "n",
+            &job("indexed", "done", json!({"completions": 4, "parallelism": 4, "completionMode": "Indexed"})),
+        )
+        .await;
+    world.create::<Job>("n", &job("fails", "broken", json!({"backoffLimit": 0}))).await;
+    let has = |job: Option<&Job>, kind: &str| {
+        job.and_then(|j| j.status.as_ref())
+            .is_some_and(|s| s.conditions.iter().flatten().any(|c| c.type_ == kind && c.status == "True"))
+    };
+    let plain = world.until::<Job>("plain", |j| has(j, "Complete")).await.unwrap().status.unwrap();
+    assert_eq!((plain.succeeded, plain.failed, plain.active), (Some(3), None, None));
+    let indexed = world.until::<Job>("indexed", |j| has(j, "Complete")).await.unwrap().status.unwrap();
+    assert_eq!(indexed.completed_indexes.as_deref(), Some("0-3"));
+    let fails = world.until::<Job>("fails", |j| has(j, "Failed")).await.unwrap().status.unwrap();
+    assert_eq!(fails.failed, Some(1));
+    world
+        .wait("no pod to be tracked", async || {
+            let pods = world.list::<Pod>().await;
+            pods.iter().all(|p| p.metadata.finalizers.is_none()).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_are_on_every_node_and_are_replaced() {
+    let world = World::start(&["n1", "n2"]).await;
+    let set = json!({"metadata": {"name": "d", "namespace": "n"}, "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template("v1")}});
+    world.create::<DaemonSet>("n", &set).await;
+    let all = |count: i32| {
+        move |d: Option<&DaemonSet>| {
+            let generation = d.and_then(|d| d.metadata.generation);
+            d.and_then(|d| d.status.as_ref()).is_some_and(|s| {
+                s.observed_generation == generation
+                    && s.desired_number_scheduled == count
+                    && s.number_available == Some(count)
+                    && s.updated_number_scheduled == Some(count)
+            })
+        }
+    };
+    world.until("d", all(2)).await;
+    world.add_node("n3").await;
+    world.until("d", all(3)).await;
+    let api: Api<DaemonSet> = Api::namespaced(world.client.clone(), "n");
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}});
+    api.patch("d", &PatchParams::default(), &Patch::Strategic(image)).await.unwrap();
+    world.until("d", all(3)).await;
+    let images = world.list::<Pod>().await.into_iter().map(|p| p.spec.unwrap().containers[0].image.clone().unwrap());
+    assert_eq!(images.collect::<Vec<_>>(), ["v2", "v2", "v2"]);
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    assert!(nodes.get("n3").await.unwrap().spec.unwrap().pod_cidr.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_is_emptied_and_goes() {
+    let world = World::start(&["n1"]).await;
+    world.until::<ConfigMap>("kube-root-ca.crt", |m| m.is_some()).await;
+    world.create::<Deployment>("n", &deployment(2)).await;
+    world.until("web", available(2)).await;
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    namespaces.delete("n", &DeleteParams::default()).await.unwrap();
+    world.wait("the namespace to go", async || namespaces.get_opt("n").await.unwrap().is_none().then_some(())).await;
+}
