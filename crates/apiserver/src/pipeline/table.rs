@@ -54,6 +54,9 @@ pub(super) fn rows<'a>(
     let one = |object: &Value| {
         let mut out = Value::object();
         out.set("cells", Value::Array(printers::cells(row, object, now)));
+        if let Some(conditions) = printers::conditions(row, object) {
+            out.set("conditions", conditions);
+        }
         let beside = match options.include {
             Include::Metadata => partial(object, version),
             Include::Object => object.clone(),
