@@ -9,6 +9,8 @@ mod store;
 
 pub(crate) use archive::architecture;
 pub use archive::archive;
+#[cfg(test)]
+pub(crate) use archive::archive_of;
 pub use names::{Familiar, normalize, validate};
 
 use crate::cri::{Cri, RuntimeError, v1};

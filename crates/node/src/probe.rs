@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 /// What a probe is for.
@@ -58,10 +58,13 @@ pub(crate) enum Outcome {
 }
 
 type Results = Arc<Mutex<HashMap<(String, Kind), bool>>>;
+/// Counts findings, so that probes of one container can wait for each other.
+type Version = Arc<watch::Sender<u64>>;
 
 /// The probes of one pod.
 pub(crate) struct Probes {
     results: Results,
+    version: Version,
     tasks: HashMap<(String, Kind), AbortHandle>,
     declared: HashSet<(String, Kind)>,
     changed: Arc<Notify>,
@@ -80,6 +83,7 @@ impl Probes {
     pub(crate) fn new(changed: Arc<Notify>) -> Self {
         Probes {
             results: Results::default(),
+            version: Arc::new(watch::channel(0).0),
             tasks: HashMap::new(),
             declared: HashSet::new(),
             changed,
@@ -114,6 +118,7 @@ impl Probes {
                     ips: ips.to_vec(),
                     started_at: running.started_at,
                     results: self.results.clone(),
+                    version: self.version.clone(),
                     waits_for_startup: kind != Kind::Startup && container.startup_probe.is_some(),
                     changed: self.changed.clone(),
                 };
@@ -195,6 +200,7 @@ struct Task {
     ips: Vec<String>,
     started_at: i64,
     results: Results,
+    version: Version,
     waits_for_startup: bool,
     changed: Arc<Notify>,
 }
@@ -230,8 +236,9 @@ impl Task {
     /// Other probes begin when the startup probe has succeeded.
     async fn until_started(&self) {
         let key = (self.id.clone(), Kind::Startup);
-        while self.waits_for_startup && self.results.lock().get(&key) != Some(&true) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let started = |_: &u64| self.results.lock().get(&key) == Some(&true);
+        if self.waits_for_startup {
+            let _ = self.version.subscribe().wait_for(started).await;
         }
     }
 
@@ -269,6 +276,7 @@ impl Task {
 
     fn report(&self, result: bool) {
         let before = self.results.lock().insert((self.id.clone(), self.kind), result);
+        self.version.send_modify(|version| *version += 1);
         let assumed = match self.kind {
             Kind::Liveness => Some(true),
             Kind::Readiness => Some(false),

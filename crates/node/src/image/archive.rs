@@ -129,11 +129,17 @@ pub(super) fn read_extent(source: &mut Box<dyn Source>, extent: Extent) -> std::
 /// A docker archive of one image named `name` whose only file is `binary`, run with `arguments`.
 pub fn archive(name: &str, binary: &Path, arguments: &[&str]) -> std::io::Result<Vec<u8>> {
     let program = std::fs::read(binary)?;
-    let mut layer = tar::Builder::new(Vec::with_capacity(program.len() + 4096));
-    append(&mut layer, "kaji", 0o755, &program)?;
-    drop(program);
-    let layer = layer.into_inner()?;
     let entrypoint: Vec<&str> = std::iter::once("/kaji").chain(arguments.iter().copied()).collect();
+    archive_of(name, &[("kaji", program)], &entrypoint)
+}
+
+/// A docker archive of one image with these programs.
+pub(crate) fn archive_of(name: &str, programs: &[(&str, Vec<u8>)], entrypoint: &[&str]) -> std::io::Result<Vec<u8>> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, program) in programs {
+        append(&mut layer, path, 0o755, program)?;
+    }
+    let layer = layer.into_inner()?;
     let config = serde_json::json!({
         "architecture": architecture(),
         "os": "linux",

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// By then a refusal would have come.
+const SILENCE: Duration = Duration::from_millis(200);
 /// How long CRI may lag behind containerd.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -38,10 +40,19 @@ pub(super) async fn follow(cri: &Cri, socket: &Path, events: mpsc::Sender<Event>
 async fn containerd(cri: &Cri, socket: &Path, events: &mpsc::Sender<Event>) -> Result<(), RuntimeError> {
     let filters = vec![r#"namespace==k8s.io,topic=="/tasks/exit""#.to_owned()];
     let mut client = EventsClient::new(channel(socket));
-    let mut stream = client.subscribe(SubscribeRequest { filters }).await?.into_inner();
+    let mut subscription = std::pin::pin!(client.subscribe(SubscribeRequest { filters }));
+    // It says nothing, not even that it listens, before the first event.
+    let refused = tokio::time::timeout(SILENCE, &mut subscription).await;
     if events.send(Event::Missed).await.is_err() {
         return Ok(());
     }
+    let mut stream = match refused {
+        Ok(answer) => answer?.into_inner(),
+        Err(_) => tokio::select! {
+            answer = subscription => answer?.into_inner(),
+            () = events.closed() => return Ok(()),
+        },
+    };
     while let Some(envelope) = stream.message().await? {
         let Some(id) = ended_container(&envelope) else { continue };
         let (cri, events) = (cri.clone(), events.clone());

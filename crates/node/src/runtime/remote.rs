@@ -264,3 +264,6 @@ fn absent_is_fine<T>(answer: Result<T, RuntimeError>) -> Answer<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,7 @@ impl Disk {
                 mount_tmpfs(&dir, 0)?;
             }
             let prepare = |next: &Path| match group {
-                Some(group) => ownership::apply(next, group, false),
+                Some(group) => ownership::apply(next, group, true),
                 None => Ok(()),
             };
             if let Some(group) = group {
