@@ -40,7 +40,6 @@ struct State<K> {
 
 impl<K: Clone + Eq + Hash + Send + Sync + std::fmt::Debug + 'static> WorkQueue<K> {
     /// An empty queue.
-    #[expect(clippy::new_ret_no_self, reason = "a queue is always shared")]
     pub fn new() -> Arc<Self> {
         let state = State {
             waiting: VecDeque::new(),

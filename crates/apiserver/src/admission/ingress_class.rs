@@ -20,11 +20,12 @@ impl Plugin for DefaultIngressClass {
         Box::pin(async move {
             let ingress = a.operation == Operation::Create && a.is("networking.k8s.io", "ingresses");
             let named = a.object["spec"].get("ingressClassName").is_some() || a.object.annotation(OLD_CLASS).is_some();
-            if ingress && !named {
-                if let Some(class) = default_of(&a.api.list_cached(&CLASSES, ""), &[DEFAULT]) {
-                    let name = class.name().to_owned();
-                    a.object.entry("spec").set("ingressClassName", name);
-                }
+            if ingress
+                && !named
+                && let Some(class) = default_of(&a.api.list_cached(&CLASSES, ""), &[DEFAULT])
+            {
+                let name = class.name().to_owned();
+                a.object.entry("spec").set("ingressClassName", name);
             }
             Ok(())
         })

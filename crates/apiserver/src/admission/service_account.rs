@@ -93,7 +93,7 @@ async fn find(api: &Api, namespace: &str, name: &str) -> Result<Option<Value>, S
     let appears = async {
         while let Some(batch) = changes.next().await {
             let ours = batch.into_iter().filter(|c| c.key.namespace == namespace && c.key.name == name);
-            if let Some(account) = ours.filter_map(|c| c.object).last() {
+            if let Some(account) = ours.filter_map(|c| c.object).next_back() {
                 return Some(account);
             }
         }

@@ -21,11 +21,12 @@ impl Plugin for DefaultStorageClass {
         Box::pin(async move {
             let claim = a.operation == Operation::Create && a.is("", "persistentvolumeclaims");
             let named = a.object["spec"].get("storageClassName").is_some() || a.object.annotation(BETA_CLASS).is_some();
-            if claim && !named {
-                if let Some(class) = default_of(&a.api.list_cached(&CLASSES, ""), &[DEFAULT, BETA_DEFAULT]) {
-                    let name = class.name().to_owned();
-                    a.object.entry("spec").set("storageClassName", name);
-                }
+            if claim
+                && !named
+                && let Some(class) = default_of(&a.api.list_cached(&CLASSES, ""), &[DEFAULT, BETA_DEFAULT])
+            {
+                let name = class.name().to_owned();
+                a.object.entry("spec").set("storageClassName", name);
             }
             Ok(())
         })

@@ -157,7 +157,7 @@ pub(crate) fn with_go_flags(typed: &[OsString]) -> Vec<OsString> {
     if !COMPONENTS.iter().any(|c| c.name == verb) {
         return typed.to_vec();
     }
-    typed.iter().map(|word| dashed(word)).collect()
+    typed.iter().map(dashed).collect()
 }
 
 fn dashed(word: &OsString) -> OsString {

@@ -49,7 +49,7 @@ pub(super) fn ports(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String
         return Ok(());
     }
     let specs = node.pods.values().filter_map(|p| p.pod.spec.as_ref());
-    let taken = specs.flat_map(|spec| host_ports(spec)).any(|used| wanted.iter().any(|port| conflict(port, used)));
+    let taken = specs.flat_map(host_ports).any(|used| wanted.iter().any(|port| conflict(port, used)));
     if taken { Err(vec!["node(s) didn't have free ports for the requested pod ports".to_owned()]) } else { Ok(()) }
 }
 
