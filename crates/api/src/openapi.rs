@@ -1,1 +1,126 @@
 //! OpenAPI v2 and v3 from the schema tables, descriptions included.
+//!
+//! [`OpenApi`] is a pure function of the rows that are served. Documents are large (the one of v2 is 4 MB of JSON)
+//! and asked for rarely: [`Documents`] builds them on the first request and keeps them compressed.
+
+mod definitions;
+mod descriptions;
+mod document;
+mod packed;
+mod params;
+mod paths;
+
+pub use packed::{Documents, Packed};
+
+use crate::resource::ResourceDef;
+use crate::value::{Object, Value};
+use descriptions::Descriptions;
+use paths::PathItem;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the documents tell beyond the tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// CBOR is served, too.
+    pub cbor: bool,
+    /// Closed sets of values are listed.
+    pub enums: bool,
+}
+
+impl Default for Options {
+    /// As a server without feature gates does.
+    fn default() -> Self {
+        Options { cbor: false, enums: true }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+/// Makes documents for a server that serves these rows.
+pub struct OpenApi {
+    paths: BTreeMap<String, PathItem>,
+    version: String,
+    options: Options,
+}
+
+impl OpenApi {
+    /// For the rows that are served, by a server of that version (`v1.36.0`).
+    pub fn new<'a>(rows: impl IntoIterator<Item = &'a ResourceDef>, version: &str, options: Options) -> Self {
+        OpenApi { paths: paths::all(rows, options), version: version.to_owned(), options }
+    }
+
+    /// For the built-in rows that are on by default.
+    pub fn built_in(version: &str) -> Self {
+        Self::new(crate::resource::all().iter().filter(|row| row.enabled), version, Options::default())
+    }
+
+    /// `/openapi/v2`.
+    pub fn v2(&self) -> Value {
+        let mut out = document::v2(&self.paths, &self.version, self.options, &Descriptions::load());
+        sort(&mut out);
+        out
+    }
+
+    /// The documents of v3, by their paths below `/openapi/v3/`: `api/v1`, `apis/apps/v1`, `version`.
+    pub fn v3_names(&self) -> BTreeSet<String> {
+        self.paths.keys().map(|path| document_name(path)).collect()
+    }
+
+    /// `/openapi/v3/NAME`; none: no such document.
+    pub fn v3(&self, name: &str) -> Option<Value> {
+        self.v3_names().contains(name).then(|| self.v3_with(name, &Descriptions::load()))
+    }
+
+    fn v3_with(&self, name: &str, texts: &Descriptions) -> Value {
+        let own = match name.split('/').collect::<Vec<_>>().as_slice() {
+            ["api", version] => Some(("", (*version).to_owned())),
+            ["apis", group, version] => Some((*group, (*version).to_owned())),
+            _ => None,
+        };
+        let own = own.as_ref().map(|(group, version)| (*group, version.as_str()));
+        let paths = self.paths.iter().filter(|(path, _)| document_name(path) == name);
+        let mut out = document::v3(paths, &self.version, self.options, texts, own);
+        sort(&mut out);
+        out
+    }
+}
+
+/// `/openapi/v3`: where the documents are, by their entity tags' bare texts.
+pub fn v3_index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    let entries = documents.into_iter().map(|(name, hash)| {
+        let place = crate::value!({"serverRelativeURL": (format!("/openapi/v3/{name}?hash={hash}"))});
+        (name.to_owned(), place)
+    });
+    crate::value!({"paths": (entries.collect::<Value>())})
+}
+
+/// The v3 document that a path stands in.
+fn document_name(path: &str) -> String {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let length = match parts.as_slice() {
+        ["api", ..] => 2,
+        ["apis", ..] => 3,
+        ["logs", ..] => 1,
+        _ => parts.len(),
+    };
+    parts[..parts.len().min(length)].join("/")
+}
+
+/// Fields in alphabetical order, as Go writes maps.
+fn sort(value: &mut Value) {
+    match value {
+        Value::Object(Object(fields)) => {
+            fields.sort_by(|a, b| a.0.cmp(&b.0));
+            fields.iter_mut().for_each(|(_, v)| sort(v));
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,15 @@ pub fn named(name: &str) -> Option<TypeRef<'static>> {
     Some(TypeRef { schema: built_in(), id: built_in::BY_NAME[at] })
 }
 
+/// Every group and version that built-in kinds are registered in, sorted.
+pub fn group_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut last = None;
+    built_in::KINDS
+        .iter()
+        .map(|(group, version, ..)| (*group, *version))
+        .filter(move |gv| last.replace(*gv) != Some(*gv))
+}
+
 /// Every built-in type, by full name.
 pub fn all() -> impl Iterator<Item = TypeRef<'static>> {
     built_in::BY_NAME.iter().map(|id| TypeRef { schema: built_in(), id: *id })
