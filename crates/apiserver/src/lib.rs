@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod printers;
 pub mod registry;
 pub mod server;
+pub(crate) mod spdy;
 pub mod strategy;
 pub mod subresource;
 pub mod validation;
