@@ -14,4 +14,4 @@ mod tls;
 mod watching;
 mod writing;
 
-pub(crate) use harness::{Answer, Server};
+pub(crate) use harness::{Answer, Server, answer, ask, request};
