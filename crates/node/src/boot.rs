@@ -96,7 +96,7 @@ async fn run_on(client: Client, config: Config, endpoint: &str, shutdown: Cancel
     let unreachable = |cause| Error::Runtime { endpoint: endpoint.to_owned(), cause };
     let runtime = Remote::connect(endpoint, config.runtime_request_timeout).await.map_err(unreachable)?;
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-    let machine = machine::Machine::this(&config.root_dir);
+    let machine = machine::Machine::this(&config);
     let addresses = machine::addresses(&config);
     let config = Arc::new(config);
     let facts = facts(&config, &machine, &addresses);

@@ -82,6 +82,9 @@ pub struct Config {
     pub cpu_cfs_quota_period: Duration,
     /// `--kube-reserved` and `--system-reserved` together.
     pub reserved: BTreeMap<String, String>,
+    /// `--eviction-hard`: `memory.available` and `nodefs.available`, as a quantity or per cent. Below these the node
+    /// reports pressure.
+    pub eviction_hard: BTreeMap<String, String>,
     /// `--allowed-unsafe-sysctls`.
     pub allowed_unsafe_sysctls: Vec<String>,
     /// `--container-log-max-size` in bytes.
@@ -156,6 +159,9 @@ impl Config {
             cpu_cfs_quota: true,
             cpu_cfs_quota_period: Duration::from_millis(100),
             reserved: BTreeMap::new(),
+            eviction_hard: [("memory.available", "100Mi"), ("nodefs.available", "10%")]
+                .map(|(signal, threshold)| (signal.to_owned(), threshold.to_owned()))
+                .into(),
             allowed_unsafe_sysctls: Vec::new(),
             container_log_max_size: 10 << 20,
             container_log_max_files: 5,

@@ -16,7 +16,11 @@ pub(crate) async fn run(agent: Arc<Agent>) {
     let mut collection = tokio::time::interval(Duration::from_secs(300));
     loop {
         tokio::select! {
-            _ = orphans.tick() => clear_orphans(&agent).await,
+            _ = orphans.tick() => {
+                clear_orphans(&agent).await;
+                // News makes pods prompt; looking at all of them now and then makes them right.
+                agent.wake_all();
+            }
             _ = logs.tick() => log_rotation::rotate(&agent).await,
             _ = collection.tick() => images.collect(&agent).await,
             () = agent.shutdown.cancelled() => return,
@@ -27,7 +31,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
 /// Ends what the runtime and the disk have of pods that the API does not know.
 async fn clear_orphans(agent: &Arc<Agent>) {
     for known in agent.runtime.known().await.unwrap_or_default() {
-        if agent.has(&known.uid) {
+        if agent.has(&known.uid) || known.uid.is_empty() {
             continue;
         }
         tracing::info!(pod = %known.name, namespace = %known.namespace, "ending a pod that the API does not know");

@@ -9,11 +9,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-/// Memory that pods are not given, so that the node need not kill: upstream's `memory.available<100Mi`.
-const MEMORY_MARGIN: u64 = 100 << 20;
-/// The same of the disk, in per cent.
-const DISK_MARGIN: u64 = 10;
-
 /// A machine's capacity.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -22,6 +17,28 @@ pub(crate) struct Machine {
     pub(crate) disk: u64,
     /// Where to look for pressure; none: a simulated machine has none.
     place: Option<PathBuf>,
+    /// What must stay free, in bytes.
+    margin: Margin,
+}
+
+/// What must stay free, so that the node need not evict.
+#[derive(Clone, Copy, Debug, Default)]
+struct Margin {
+    memory: u64,
+    disk: u64,
+}
+
+impl Margin {
+    fn of(config: &Config, memory: u64, disk: u64) -> Self {
+        let bytes = |signal: &str, whole: u64| {
+            let threshold = config.eviction_hard.get(signal).map(String::as_str).unwrap_or_default();
+            match threshold.strip_suffix('%') {
+                Some(percent) => whole / 100 * percent.trim().parse().unwrap_or(0),
+                None => u64::try_from(resources::parse(&quantity(threshold)).value()).unwrap_or(0),
+            }
+        };
+        Margin { memory: bytes("memory.available", memory), disk: bytes("nodefs.available", disk) }
+    }
 }
 
 /// What runs short.
@@ -35,16 +52,18 @@ type Resources = BTreeMap<String, Quantity>;
 
 impl Machine {
     /// This machine, with pods on the file system of `dir`.
-    pub(crate) fn this(dir: &Path) -> Self {
+    pub(crate) fn this(config: &Config) -> Self {
+        let dir: &Path = &config.root_dir;
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpus = cpus.lines().filter(|line| line.starts_with("processor")).count().max(1) as u64;
         let disk = rustix::fs::statvfs(dir).map(|stat| stat.f_blocks * stat.f_frsize).unwrap_or_default();
-        Machine { cpus, memory: meminfo("MemTotal"), disk, place: Some(dir.to_owned()) }
+        let memory = meminfo("MemTotal");
+        Machine { cpus, memory, disk, place: Some(dir.to_owned()), margin: Margin::of(config, memory, disk) }
     }
 
     /// A machine that is not there.
     pub(crate) fn simulated() -> Self {
-        Machine { cpus: 8, memory: 32 << 30, disk: 200 << 30, place: None }
+        Machine { cpus: 8, memory: 32 << 30, disk: 200 << 30, place: None, margin: Margin::default() }
     }
 
     pub(crate) fn capacity(&self, max_pods: u32) -> Resources {
@@ -55,11 +74,10 @@ impl Machine {
     pub(crate) fn allocatable(&self, config: &Config) -> Resources {
         let reserved: Resources = config.reserved.iter().map(|(name, text)| (name.clone(), quantity(text))).collect();
         let amount = |name: &str| u64::try_from(resources::amount(Some(&reserved), name)).unwrap_or(0);
-        let margin = if self.place.is_some() { MEMORY_MARGIN } else { 0 };
-        let disk = self.disk - self.disk * DISK_MARGIN / 100;
+        let disk = self.disk.saturating_sub(self.margin.disk);
         self.listed(
             (self.cpus * 1000).saturating_sub(amount("cpu")),
-            self.memory.saturating_sub(amount("memory") + margin),
+            self.memory.saturating_sub(amount("memory") + self.margin.memory),
             disk.saturating_sub(amount("ephemeral-storage")).to_string(),
             config.max_pods,
         )
@@ -83,11 +101,8 @@ impl Machine {
 
     pub(super) fn pressure(&self) -> Pressure {
         let Some(place) = &self.place else { return Pressure::default() };
-        let disk = rustix::fs::statvfs(place).is_ok_and(|stat| {
-            let (blocks, free) = (stat.f_blocks.max(1), stat.f_bavail);
-            free * 100 / blocks < DISK_MARGIN
-        });
-        Pressure { memory: meminfo("MemAvailable") < MEMORY_MARGIN, disk }
+        let disk = rustix::fs::statvfs(place).is_ok_and(|stat| stat.f_bavail * stat.f_frsize < self.margin.disk);
+        Pressure { memory: meminfo("MemAvailable") < self.margin.memory, disk }
     }
 
     pub(super) fn info(&self, runtime: &str) -> NodeSystemInfo {

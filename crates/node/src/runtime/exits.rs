@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 /// By then a refusal would have come.
 const SILENCE: Duration = Duration::from_millis(200);
-/// How long CRI may lag behind containerd.
-const LAG: Duration = Duration::from_secs(5);
+/// How long CRI may lag behind containerd; it tries again and again where its own clean-up fails.
+const LAG: Duration = Duration::from_secs(600);
 
 /// Sends events until the receiver is gone; reconnects by itself.
 pub(super) async fn follow(cri: &Cri, socket: &Path, events: mpsc::Sender<Event>) {
@@ -75,10 +75,12 @@ async fn until_shown(cri: &Cri, id: &str) {
         let mut delay = Duration::from_millis(2);
         while still_shown_running(cri, id).await {
             tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(Duration::from_millis(200));
+            delay = (delay * 2).min(Duration::from_secs(1));
         }
     };
-    let _ = tokio::time::timeout(LAG, shown).await;
+    if tokio::time::timeout(LAG, shown).await.is_err() {
+        tracing::warn!(%id, "the runtime does not show the end of a container that its events told");
+    }
 }
 
 async fn still_shown_running(cri: &Cri, id: &str) -> bool {
