@@ -6,6 +6,7 @@
 mod definitions;
 mod descriptions;
 mod document;
+mod gnostic;
 mod packed;
 mod params;
 mod paths;

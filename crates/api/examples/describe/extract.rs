@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Text of a type (under the empty name) and of its fields.
-pub type Texts = BTreeMap<String, BTreeMap<String, String>>;
+pub(crate) type Texts = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Where cargo keeps the sources of the release this workspace uses; `None` where they are not at hand.
-pub fn sources() -> Option<PathBuf> {
+pub(crate) fn sources() -> Option<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let out = Command::new(cargo)
@@ -24,7 +24,7 @@ pub fn sources() -> Option<PathBuf> {
 }
 
 /// All texts below a directory of sources.
-pub fn read(directory: &Path, texts: &mut Texts) -> std::io::Result<()> {
+pub(crate) fn read(directory: &Path, texts: &mut Texts) -> std::io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -87,7 +87,7 @@ fn unescaped(literal: &str) -> String {
 
 /// The table's form before compression: words ended by NUL: a type, its text, its fields each with its text, an
 /// empty word.
-pub fn table(texts: &Texts) -> String {
+pub(crate) fn table(texts: &Texts) -> String {
     let mut out = String::new();
     for (ty, fields) in texts {
         let own = fields.get("").map(String::as_str).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Documents as they are kept: compressed, with the tag that tells versions apart.
 
-use super::{OpenApi, Options, v3_index};
+use super::{Dialect, OpenApi, Options, gnostic, v3_index};
 use crate::discovery::etag;
 use crate::openapi::descriptions::Descriptions;
 use crate::resource::ResourceDef;
@@ -16,15 +16,16 @@ pub struct Packed {
     pub gzip: Vec<u8>,
     /// Its entity tag, quoted.
     pub etag: String,
+    dialect: Dialect,
 }
 
 impl Packed {
-    fn of(document: &Value) -> Self {
+    fn of(document: &Value, dialect: Dialect) -> Self {
         let mut json = Vec::new();
         crate::codec::write_json(document, &mut json);
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&json).expect("memory takes all");
-        Packed { gzip: encoder.finish().expect("memory takes all"), etag: etag(&json) }
+        Packed { gzip: encoder.finish().expect("memory takes all"), etag: etag(&json), dialect }
     }
 
     /// The JSON itself.
@@ -32,6 +33,15 @@ impl Packed {
         let mut json = Vec::new();
         GzDecoder::new(self.gzip.as_slice()).read_to_end(&mut json).expect("packed above");
         json
+    }
+
+    /// The message of gnostic; made anew each time, for hardly anyone asks.
+    pub fn protobuf(&self) -> Vec<u8> {
+        let document = crate::codec::parse_json(&self.json()).expect("written above");
+        match self.dialect {
+            Dialect::V2 => gnostic::v2(&document),
+            Dialect::V3 => gnostic::v3(&document),
+        }
     }
 }
 
@@ -68,14 +78,14 @@ impl Documents {
 
     /// `/openapi/v2`.
     pub fn v2(&self) -> &Packed {
-        self.v2.get_or_init(|| Packed::of(&self.open_api().v2()))
+        self.v2.get_or_init(|| Packed::of(&self.open_api().v2(), Dialect::V2))
     }
 
     fn v3_all(&self) -> &BTreeMap<String, Packed> {
         self.v3.get_or_init(|| {
             let (open_api, texts) = (self.open_api(), Descriptions::load());
             let packed = |name: String| {
-                let document = Packed::of(&open_api.v3_with(&name, &texts));
+                let document = Packed::of(&open_api.v3_with(&name, &texts), Dialect::V3);
                 (name, document)
             };
             open_api.v3_names().into_iter().map(packed).collect()

@@ -86,7 +86,7 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
         return Ok(());
     }
     if key.is_some() {
-        patch.iter().try_for_each(|item| object(item))?;
+        patch.iter().try_for_each(object)?;
     }
     let mut rest = order.iter();
     let directive = |item: &&Value| item.get(DIRECTIVE).is_none();
