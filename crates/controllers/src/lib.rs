@@ -4,10 +4,13 @@
 //! upstream's do with `--use-service-account-credentials`; all share one set of informers.
 
 mod adopt;
+mod certificates;
+mod cluster_role_aggregation;
 mod context;
 mod daemon_set;
 mod deployment;
 mod discovery;
+mod disruption;
 mod disruption_target;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
@@ -27,6 +30,7 @@ mod pod_gc;
 mod pods;
 mod replica_set;
 mod replication_controller;
+mod resource_quota;
 mod root_ca;
 mod service;
 mod service_account;
@@ -86,30 +90,36 @@ struct Controller {
 }
 
 macro_rules! controllers {
-    ($($name:literal => $module:ident),* $(,)?) => {
-        &[$(Controller { name: $name, run: |cx| Box::pin($module::run(cx)) }),*]
+    ($($name:literal => $($run:ident)::+),* $(,)?) => {
+        &[$(Controller { name: $name, run: |cx| Box::pin($($run)::+(cx)) }),*]
     };
 }
 
 /// All controllers.
 const CONTROLLERS: &[Controller] = controllers! {
-    "service-account-controller" => service_account,
-    "root-ca-cert-publisher" => root_ca,
-    "node-controller" => node_ipam,
-    "namespace-controller" => namespace,
-    "generic-garbage-collector" => garbage,
-    "endpoint-controller" => endpoints,
-    "endpointslice-controller" => endpoint_slice,
-    "endpointslicemirroring-controller" => endpoint_slice_mirroring,
-    "node-controller" => node_lifecycle,
-    "node-controller" => taint_eviction,
-    "pod-garbage-collector" => pod_gc,
-    "replicaset-controller" => replica_set,
-    "deployment-controller" => deployment,
-    "daemon-set-controller" => daemon_set,
-    "job-controller" => job,
-    "ttl-after-finished-controller" => ttl_after_finished,
-    "replication-controller" => replication_controller,
+    "service-account-controller" => service_account::run,
+    "root-ca-cert-publisher" => root_ca::run,
+    "node-controller" => node_ipam::run,
+    "namespace-controller" => namespace::run,
+    "generic-garbage-collector" => garbage::run,
+    "endpoint-controller" => endpoints::run,
+    "endpointslice-controller" => endpoint_slice::run,
+    "endpointslicemirroring-controller" => endpoint_slice_mirroring::run,
+    "node-controller" => node_lifecycle::run,
+    "node-controller" => taint_eviction::run,
+    "pod-garbage-collector" => pod_gc::run,
+    "replicaset-controller" => replica_set::run,
+    "deployment-controller" => deployment::run,
+    "daemon-set-controller" => daemon_set::run,
+    "job-controller" => job::run,
+    "ttl-after-finished-controller" => ttl_after_finished::run,
+    "replication-controller" => replication_controller::run,
+    "resourcequota-controller" => resource_quota::run,
+    "disruption-controller" => disruption::run,
+    "clusterrole-aggregation-controller" => cluster_role_aggregation::run,
+    "certificate-controller" => certificates::run_approver,
+    "certificate-controller" => certificates::run_signer,
+    "certificate-controller" => certificates::run_cleaner,
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.

@@ -4,8 +4,10 @@ mod world;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, ResourceQuota, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -164,4 +166,58 @@ async fn a_namespace_is_emptied_and_goes() {
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
     namespaces.delete("n", &DeleteParams::default()).await.unwrap();
     world.wait("the namespace to go", async || namespaces.get_opt("n").await.unwrap().is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quotas_and_budgets_are_counted() {
+    let world = World::start(&["n1"]).await;
+    let hard = json!({"pods": "5", "count/deployments.apps": "3", "configmaps": "9", "services": "1"});
+    world
+        .create::<ResourceQuota>("n", &json!({"metadata": {"name": "q", "namespace": "n"}, "spec": {"hard": hard}}))
+        .await;
+    let budget = json!({"metadata": {"name": "b", "namespace": "n"}, "spec": {"minAvailable": "50%", "selector": {"matchLabels": {"app": "web"}}}});
+    world.create::<PodDisruptionBudget>("n", &budget).await;
+    let used = |q: Option<&ResourceQuota>, name: &str| {
+        let used = q.and_then(|q| q.status.as_ref()?.used.as_ref()?.get(name).cloned());
+        used.map(|amount| amount.0).unwrap_or_default()
+    };
+    world.until::<ResourceQuota>("q", |q| used(q, "pods") == "0" && used(q, "configmaps") == "1").await;
+    world.create::<Deployment>("n", &deployment(3)).await;
+    world.until("web", available(3)).await;
+    world
+        .until::<PodDisruptionBudget>("b", |b| {
+            b.and_then(|b| b.status.as_ref())
+                .is_some_and(|s| s.disruptions_allowed == Some(1) && s.expected_pods == Some(3))
+        })
+        .await;
+    let api: Api<Deployment> = Api::namespaced(world.client.clone(), "n");
+    let one = json!({"spec": {"replicas": 1}});
+    api.patch("web", &PatchParams::default(), &Patch::Merge(one)).await.unwrap();
+    world.until::<ResourceQuota>("q", |q| used(q, "pods") == "1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn approved_requests_are_signed() {
+    let world = World::start(&[]).await;
+    let key = kaji_pki::Key::generate().unwrap();
+    let subject = kaji_pki::Subject::new("jane", &["team"]);
+    let request = kaji_pki::encode_request(&key, &subject, &[], &[]).unwrap();
+    let request = k8s_openapi::ByteString(request.into_bytes());
+    let csr = json!({"metadata": {"name": "jane"}, "spec": {"request": request, "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"]}});
+    let mut made = world.create::<CertificateSigningRequest>("", &csr).await;
+    let api: Api<CertificateSigningRequest> = Api::all(world.client.clone());
+    made.status = serde_json::from_value(
+        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Test", "message": ""}]}),
+    )
+    .unwrap();
+    api.replace_subresource::<CertificateSigningRequest>("approval", "jane", &kube::api::PostParams::default(), &made)
+        .await
+        .unwrap();
+    world
+        .wait("the certificate", async || {
+            let status = api.get("jane").await.unwrap().status?;
+            status.certificate.filter(|c| c.0.starts_with(b"-----BEGIN CERTIFICATE"))
+        })
+        .await;
 }

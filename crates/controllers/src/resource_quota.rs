@@ -1,0 +1,224 @@
+//! Counts anew what a namespace uses of its quotas, since admission only ever adds (upstream
+//! `pkg/controller/resourcequota`).
+
+mod usage;
+
+use crate::Context;
+use crate::context::{enqueue, key_of};
+use crate::discovery::{self, Found};
+use crate::write::gone_is_fine;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use kaji_api::quantity::Quantity;
+use kaji_client::informer::{Held, Informer};
+use kaji_client::{Next, ObjectKey, WorkQueue};
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use usage::Amounts;
+
+/// `--resource-quota-sync-period`.
+const RESYNC: Duration = Duration::from_secs(300);
+
+type Meta = PartialObjectMeta<DynamicObject>;
+
+pub(crate) async fn run(cx: Context) {
+    let queue = WorkQueue::new();
+    let work = Arc::new(Work {
+        quotas: cx.informer(),
+        pods: cx.informer(),
+        services: cx.informer(),
+        claims: cx.informer(),
+        others: Mutex::default(),
+        queue: queue.clone(),
+        cx,
+    });
+    enqueue(&work.quotas, &queue);
+    work.follow();
+    work.quotas.synced().await;
+    work.pods.synced().await;
+    work.services.synced().await;
+    work.claims.synced().await;
+    let workers = work.cx.config.workers;
+    let reconcile = move |key| {
+        let work = work.clone();
+        async move { work.reconcile(key).await }
+    };
+    queue.run("resource quota", workers, reconcile).await;
+}
+
+struct Work {
+    cx: Context,
+    quotas: Arc<Informer<ResourceQuota>>,
+    pods: Arc<Informer<Pod>>,
+    services: Arc<Informer<Service>>,
+    claims: Arc<Informer<PersistentVolumeClaim>>,
+    /// Other resources that a quota counts, by plural and group.
+    others: Mutex<HashMap<String, Arc<Informer<Meta>>>>,
+    queue: Arc<WorkQueue<ObjectKey>>,
+}
+
+/// Puts a namespace's quotas into a queue.
+fn recount(quotas: &Informer<ResourceQuota>, queue: &Arc<WorkQueue<ObjectKey>>, namespace: &str) {
+    quotas.list_in(namespace).iter().for_each(|quota| queue.add(key_of(&**quota)));
+}
+
+impl Work {
+    /// Recounts when something is given back.
+    fn follow(&self) {
+        let (quotas, queue) = (self.quotas.clone(), self.queue.clone());
+        self.pods.on_change(move |change| {
+            let now = Timestamp::now();
+            let held = |p: &Option<Arc<Pod>>| p.as_ref().is_some_and(|p| usage::counts(p, now));
+            if change.new.is_none() || (held(&change.old) && !held(&change.new)) {
+                recount(&quotas, &queue, &change.key.namespace);
+            }
+        });
+        let (quotas, queue) = (self.quotas.clone(), self.queue.clone());
+        self.services.on_change(move |change| {
+            let used = |s: &Option<Arc<Service>>| s.as_ref().map(|s| usage::service(s));
+            if change.old.is_some() && used(&change.old) != used(&change.new) {
+                recount(&quotas, &queue, &change.key.namespace);
+            }
+        });
+        self.recount_on_deletion(&self.claims);
+    }
+
+    fn recount_on_deletion<K: Held>(&self, informer: &Informer<K>) {
+        let (quotas, queue) = (self.quotas.clone(), self.queue.clone());
+        informer.on_change(move |change| {
+            if change.new.is_none() {
+                recount(&quotas, &queue, &change.key.namespace);
+            }
+        });
+    }
+
+    async fn reconcile(&self, key: ObjectKey) -> Result<Next, kube::Error> {
+        let Some(quota) = self.quotas.get(&key) else { return Ok(Next::Done) };
+        let spec = quota.spec.clone().unwrap_or_default();
+        let hard = spec.hard.clone().unwrap_or_default();
+        let mut used = self.count_core(&key.namespace, &spec);
+        for name in hard.keys().filter(|_| !usage::is_scoped(&spec)) {
+            if !used.contains_key(name)
+                && let Some(count) = self.count_others(&key.namespace, name).await?
+            {
+                used.insert(name.clone(), Quantity::from_i64(count));
+            }
+        }
+        let status = status(&hard, &used, quota.status.as_ref());
+        if !same(quota.status.as_ref(), &status) {
+            let after = ResourceQuota { status: Some(status), ..ResourceQuota::clone(&quota) };
+            let api: Api<ResourceQuota> = Api::namespaced(self.cx.client.clone(), &key.namespace);
+            gone_is_fine(api.replace_status(&key.name, &PostParams::default(), &after).await)?;
+        }
+        Ok(Next::After(RESYNC))
+    }
+
+    /// What pods, services and claims use; names of theirs that nobody uses are zero.
+    fn count_core(&self, namespace: &str, spec: &ResourceQuotaSpec) -> Amounts {
+        let now = Timestamp::now();
+        let mut used = Amounts::new();
+        for name in spec.hard.iter().flatten().map(|(name, _)| name).filter(|n| is_core(n)) {
+            used.insert(name.clone(), Quantity::from_i64(0));
+        }
+        let mut add = |amounts: Amounts| {
+            for (name, amount) in amounts {
+                if used.contains_key(&name) {
+                    usage::add(&mut used, name, &amount);
+                }
+            }
+        };
+        for pod in self.pods.list_in(namespace).iter().filter(|p| usage::in_scope(spec, p)) {
+            add(usage::pod(pod, now));
+        }
+        if !usage::is_scoped(spec) {
+            self.services.list_in(namespace).iter().for_each(|s| add(usage::service(s)));
+            self.claims.list_in(namespace).iter().for_each(|c| add(usage::claim(c)));
+        }
+        used
+    }
+
+    /// How many objects there are of a resource that is counted as `plural` or `count/plural.group`.
+    async fn count_others(&self, namespace: &str, name: &str) -> Result<Option<i64>, kube::Error> {
+        let resource = name.strip_prefix("count/").unwrap_or(name);
+        let known = self.others.lock().get(resource).cloned();
+        let informer = match known {
+            Some(informer) => informer,
+            None => {
+                let all = discovery::resources(&self.cx.client).await?;
+                let Some(found) = all.into_iter().find(|f| is_named(f, resource)) else { return Ok(None) };
+                let informer = self.cx.informers.metadata(&found.resource);
+                self.recount_on_deletion(&informer);
+                self.others.lock().insert(resource.to_owned(), informer.clone());
+                informer
+            }
+        };
+        informer.synced().await;
+        Ok(Some(informer.list_in(namespace).len() as i64))
+    }
+}
+
+fn is_named(found: &Found, name: &str) -> bool {
+    let (plural, group) = name.split_once('.').unwrap_or((name, ""));
+    found.namespaced && found.can("list") && found.resource.plural == plural && found.resource.group == group
+}
+
+/// Whether pods, services or claims use it.
+fn is_core(name: &str) -> bool {
+    let compute = ["cpu", "memory", "ephemeral-storage", "pods", "count/pods"];
+    let service = ["services", "count/services", "services.nodeports", "services.loadbalancers"];
+    let claim = ["persistentvolumeclaims", "count/persistentvolumeclaims"];
+    compute.contains(&name)
+        || service.contains(&name)
+        || claim.contains(&name)
+        || name.starts_with("requests.")
+        || name.starts_with("limits.")
+        || name.starts_with("hugepages-")
+        || name.contains(".storageclass.storage.k8s.io/")
+}
+
+fn status(hard: &BTreeMap<String, Text>, used: &Amounts, before: Option<&ResourceQuotaStatus>) -> ResourceQuotaStatus {
+    let known = before.and_then(|s| s.used.as_ref());
+    let amount = |name: &String| match used.get(name) {
+        Some(amount) => Some(Text(amount.to_string())),
+        // Of what nobody counts the last word stands.
+        None => known.and_then(|u| u.get(name)).cloned(),
+    };
+    let used = hard.keys().filter_map(|name| Some((name.clone(), amount(name)?))).collect();
+    ResourceQuotaStatus { hard: Some(hard.clone()), used: Some(used) }
+}
+
+/// Whether two statuses say the same, however the amounts are written.
+fn same(before: Option<&ResourceQuotaStatus>, after: &ResourceQuotaStatus) -> bool {
+    let parse = |list: Option<&BTreeMap<String, Text>>| -> BTreeMap<String, Option<Quantity>> {
+        list.into_iter().flatten().map(|(name, text)| (name.clone(), text.0.parse().ok())).collect()
+    };
+    before.is_some_and(|b| {
+        b.used.is_some()
+            && parse(b.hard.as_ref()) == parse(after.hard.as_ref())
+            && parse(b.used.as_ref()) == parse(after.used.as_ref())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_names_what_is_limited() {
+        let hard =
+            BTreeMap::from([("pods".to_owned(), Text("5".to_owned())), ("odd".to_owned(), Text("1".to_owned()))]);
+        let used =
+            Amounts::from([("pods".to_owned(), Quantity::from_i64(2)), ("cpu".to_owned(), Quantity::from_i64(1))]);
+        let new = status(&hard, &used, None);
+        assert_eq!(new.used.as_ref().unwrap(), &BTreeMap::from([("pods".to_owned(), Text("2".to_owned()))]));
+        assert!(same(Some(&new), &new) && !same(None, &new));
+    }
+}
