@@ -101,7 +101,11 @@ impl Cluster {
     pub(super) async fn start_simulated_nodes(&mut self, count: u16) -> Result<(), UpError> {
         let names: Vec<String> = (1..=count).map(|i| format!("sim-{i}")).collect();
         let api = self.api.clone();
-        let client_for = move |name: &str| super::local_client(&api, &format!("system:node:{name}"), &["system:nodes"]);
+        // Every node acts as itself; what all of them follow is followed once, by an identity that may see it all.
+        let client_for = move |name: &str| match name {
+            "" => super::local_client(&api, "system:kaji-simulated-nodes", &[]),
+            name => super::local_client(&api, &format!("system:node:{name}"), &["system:nodes"]),
+        };
         let (stop, own) = (self.shutdown.clone(), names.clone());
         self.spawn("simulated nodes", async move {
             kaji_node::run_simulated(client_for, own, stop).await.map_err(|e| chain(&e))

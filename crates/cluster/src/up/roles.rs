@@ -13,6 +13,8 @@ const ROLES: &[(&str, &str, &[(&str, &[&str])])] = &[
         "system:kaji-dns",
         &[("", &["services", "namespaces", "endpoints", "pods"]), ("discovery.k8s.io", &["endpointslices"])],
     ),
+    // One set of informers serves all simulated nodes of a process.
+    ("system:kaji-simulated-nodes", "system:kaji-simulated-nodes", &[("", &["pods", "nodes"])]),
     // Host ports are the proxy's here; upstream leaves them to a CNI plugin.
     ("system:kaji-proxy", "system:kube-proxy", &[("", &["pods"])]),
 ];
