@@ -20,6 +20,7 @@ use crate::stop;
 use kaji_apiserver::{Api, UserInfo};
 use kaji_client::Client;
 use kaji_pki::Subject;
+use kaji_store::embedded::Embedded;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -162,6 +163,7 @@ pub struct Cluster {
     pub(crate) dir: DataDir,
     pub(crate) instance: Instance,
     pub(crate) material: Material,
+    store: Arc<Embedded>,
     pub(crate) api: Api,
     pub(crate) address: SocketAddr,
     pub(crate) progress: Progress,
@@ -194,14 +196,14 @@ async fn begin(options: Options) -> Result<Cluster, UpError> {
         progress.ready("pod network", &format!("{} on {}", instance.pods, instance.bridge()));
     }
     let advertise = if options.real_node() { instance.node_address().into() } else { outward_address() };
-    let store = kaji_store::embedded::Embedded::open(&dir.store(), kaji_store::embedded::Options::default())?;
+    let store = Arc::new(Embedded::open(&dir.store(), kaji_store::embedded::Options::default())?);
     // From here on the store's lock is ours: two starts at once cannot both come this far.
     write_private(&dir.pid_file(), std::process::id().to_string().as_bytes())?;
     progress.ready("store", "");
 
     let config = api_config(&options, &instance, &material, advertise)?;
     let shutdown = CancellationToken::new();
-    let api = Api::start(config, Arc::new(store)).await.map_err(|e| UpError::Api(Box::new(e)))?;
+    let api = Api::start(config, store.clone()).await.map_err(|e| UpError::Api(Box::new(e)))?;
     let listener = api.bind().await.map_err(|e| UpError::Api(Box::new(e)))?;
     let address = listener.address();
     let mut parts = JoinSet::new();
@@ -211,7 +213,7 @@ async fn begin(options: Options) -> Result<Cluster, UpError> {
         Ok(())
     });
     progress.ready("API server", &format!("https://{address}"));
-    Ok(Cluster { options, dir, instance, material, api, address, progress, shutdown, parts })
+    Ok(Cluster { options, dir, instance, material, store, api, address, progress, shutdown, parts })
 }
 
 fn api_config(
@@ -418,6 +420,8 @@ impl Cluster {
         if tokio::time::timeout(Duration::from_secs(15), all).await.is_err() {
             tracing::warn!("some parts did not stop in 15 s; leaving them behind");
         }
+        self.api.stop();
+        self.store.close();
         for path in [self.dir.pid_file(), detach::ready_file(&self.dir)] {
             // A leftover is recognised by its dead pid.
             let _ = std::fs::remove_file(path);

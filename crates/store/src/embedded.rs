@@ -103,8 +103,8 @@ pub struct Size {
 pub struct Embedded {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
-    requests: Option<mpsc::Sender<Request>>,
-    writer: Option<JoinHandle<()>>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
     watch_buffer: usize,
 }
 
@@ -161,8 +161,8 @@ impl Embedded {
         Ok(Embedded {
             shared,
             pool,
-            requests: Some(requests),
-            writer: Some(writer),
+            requests: Mutex::new(Some(requests)),
+            writer: Mutex::new(Some(writer)),
             watch_buffer: options.watch_buffer.max(2),
         })
     }
@@ -176,7 +176,7 @@ impl Embedded {
     }
 
     fn send(&self, request: Request) -> Result<(), StoreError> {
-        self.requests.as_ref().expect("present until drop").send(request).map_err(|_| closed())
+        self.requests.lock().as_ref().ok_or_else(closed)?.send(request).map_err(|_| closed())
     }
 
     /// Runs a read; if a failed write has closed the engine, has it opened again and tries once more.
@@ -361,13 +361,23 @@ fn check_changes(changes: &[Change]) -> Result<(), StoreError> {
     }
 }
 
+impl Embedded {
+    /// Finishes the commits that wait, ends all watches and frees the directory, whoever still holds the store;
+    /// what they ask from then on is answered with [`StoreError::Closed`]. Blocks until the last commit is done.
+    pub fn close(&self) {
+        *self.requests.lock() = None;
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
+            // A writer that panicked has nothing left to finish.
+            let _ = writer.join();
+            self.shared.hub.lock().close();
+            self.shared.engine.close();
+        }
+    }
+}
+
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.requests = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
-        self.shared.hub.lock().close();
-        self.shared.engine.close();
+        self.close();
     }
 }

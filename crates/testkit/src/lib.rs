@@ -67,7 +67,11 @@ impl Cluster {
     /// Makes an object in the `default` namespace.
     pub async fn create<K>(&self, object: K) -> K
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + Serialize
+            + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(self.client(), "default");
         api.create(&PostParams::default(), &object).await.expect("the object is valid")

@@ -27,12 +27,14 @@ async fn a_deployment_runs_scales_rolls_and_survives_a_restart() {
     api.patch("web", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
     ready(&cluster, 5).await;
 
-    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "example.invalid/image:2"}]}}}});
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "example.invalid/image:2"}]}}}});
     api.patch("web", &PatchParams::default(), &Patch::Strategic(image)).await.unwrap();
     cluster
         .until("every pod has the new image", async |c| {
             let pods = c.pods("app=web").await;
-            let image = |p: &k8s_openapi::api::core::v1::Pod| p.spec.as_ref().and_then(|s| s.containers[0].image.clone());
+            let image =
+                |p: &k8s_openapi::api::core::v1::Pod| p.spec.as_ref().and_then(|s| s.containers[0].image.clone());
             let new = pods.iter().filter(|p| image(p).as_deref() == Some("example.invalid/image:2")).count();
             if new == 5 && pods.len() == 5 { Ok(()) } else { Err(format!("{new} new of {}", pods.len())) }
         })
