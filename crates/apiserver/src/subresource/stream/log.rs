@@ -2,9 +2,10 @@
 
 use super::location::Location;
 use super::options::LogOptions;
+use super::proxy::through;
 use super::websocket::{self, Encoding};
 use super::{Connect, empty, failed, location, spawn, upgrade_of};
-use crate::server::body::{Body, Response};
+use crate::server::body::Response;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
@@ -13,7 +14,6 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use kaji_api::Status;
 use kaji_api::value::Value;
-use tokio_tungstenite::tungstenite::Message;
 
 /// So much of a kubelet's refusal is passed on.
 const MAX_REFUSAL: usize = 50_000;
@@ -34,7 +34,7 @@ pub(super) async fn serve(connect: Connect<'_>, mut parts: Parts) -> Result<Resp
         });
         return Ok(response);
     }
-    let mut response = Response::new(Body::Through(answer.map_err(Into::into).boxed_unsync()));
+    let mut response = Response::new(through(answer));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(response)
 }
@@ -100,7 +100,7 @@ async fn copy(mut log: Incoming, socket: websocket::Socket, encoding: Encoding) 
                 sink.send(encoding.encode(data)).await.ok()?;
             }
         }
-        sink.send(Message::Close(None)).await.ok()?;
+        sink.send(websocket::goodbye()).await.ok()?;
         sink.close().await.ok()
     };
     let ignoring = async { while let Some(Ok(_)) = source.next().await {} };

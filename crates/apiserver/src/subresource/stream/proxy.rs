@@ -1,20 +1,27 @@
 //! `pods/proxy`, `services/proxy`, `nodes/proxy`: HTTP to what runs in the cluster (upstream's
 //! `UpgradeAwareHandler` with its rewriting transport).
 
+mod html;
+mod link;
+mod page;
+
 use super::location::Location;
 use super::{Connect, empty, relay, websocket};
 use crate::server::body::{Body, RequestBody, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{Method, Request, Uri, Version};
+use http::{Method, Request, Version};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use kaji_api::Status;
+use link::Links;
 use std::net::SocketAddr;
 
+const BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// What is passed on.
 const METHODS: [Method; 7] =
@@ -87,25 +94,42 @@ async fn forward(
     let target = if location.path.is_empty() { format!("/{}", location.target()) } else { location.target() };
     *request.uri_mut() = target.parse().map_err(|_| Status::bad_request("invalid path or query"))?;
     let mut headers = forwarded_headers(&parts, false);
-    let uri = format!("{prefix}{}", request.uri().path());
-    for (name, value) in
-        [("x-forwarded-uri", uri.as_str()), ("x-forwarded-host", &host), ("x-forwarded-proto", "https")]
-    {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+    if let Ok(uri) = HeaderValue::from_str(&format!("{prefix}{}", request.uri().path())) {
+        headers.insert("x-forwarded-uri", uri);
     }
     *request.headers_mut() = headers;
     let answer = location.backend.send(connect.api, request).await;
     let mut answer = answer.map_err(|error| Status::unavailable(format!("error trying to reach service: {error}")))?;
+    *answer.version_mut() = Version::HTTP_11;
     let headers = answer.headers_mut();
     CORS.iter().for_each(|name| drop(headers.remove(name)));
     remove_hop_by_hop(headers);
+    let links = Links { prefix, backend: location.backend.authority(), host };
     if let Some(redirect) = headers.get(LOCATION).and_then(|v| v.to_str().ok()) {
-        let rewritten = rewrite(redirect, &location.backend.authority(), &host, &prefix);
-        headers.insert(LOCATION, HeaderValue::from_str(&rewritten).map_err(Status::internal)?);
+        if let Some(link) = links.rewrite(redirect) {
+            headers.insert(LOCATION, HeaderValue::from_str(&link).map_err(Status::internal)?);
+        }
+        return Ok(answer.map(through));
     }
-    Ok(answer.map(|body| Body::Through(body.map_err(Into::into).boxed_unsync())))
+    Ok(match page::encoding_of(headers).filter(|_| parts.method != Method::HEAD) {
+        Some(encoding) => {
+            headers.remove(CONTENT_LENGTH);
+            answer.map(|body| page::rewritten(body, encoding, links))
+        }
+        None => answer.map(through),
+    })
+}
+
+/// A backend's body as it is.
+pub(super) fn through(body: Incoming) -> Body {
+    Body::Through(body.map_err(Into::into).boxed_unsync())
+}
+
+/// A backend's refusal of an upgrade, passed back.
+pub(super) fn refused(mut answer: http::Response<Incoming>) -> Response {
+    *answer.version_mut() = Version::HTTP_11;
+    remove_hop_by_hop(answer.headers_mut());
+    answer.map(through)
 }
 
 /// The part of a request's path in front of what the backend sees.
@@ -119,18 +143,6 @@ fn host_of(parts: &Parts) -> String {
     header.or(parts.uri.authority().map(|a| a.as_str())).unwrap_or_default().to_owned()
 }
 
-/// The target of a redirect, made to lead through the proxy if it stays on the backend.
-fn rewrite(target: &str, backend: &str, host: &str, prefix: &str) -> String {
-    let Ok(uri) = target.parse::<Uri>() else { return target.to_owned() };
-    let elsewhere = uri.authority().is_some_and(|a| a.as_str() != backend && a.as_str() != host);
-    if elsewhere || !(target.starts_with('/') || uri.authority().is_some()) {
-        return target.to_owned();
-    }
-    let path = if uri.path().starts_with(prefix) { uri.path().to_owned() } else { format!("{prefix}{}", uri.path()) };
-    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-    format!("https://{host}{path}{query}")
-}
-
 /// The headers of a request as they go on.
 pub(super) fn forwarded_headers(parts: &Parts, upgrade: bool) -> HeaderMap {
     let mut headers = parts.headers.clone();
@@ -141,6 +153,7 @@ pub(super) fn forwarded_headers(parts: &Parts, upgrade: bool) -> HeaderMap {
     let secrets: Vec<HeaderName> =
         headers.keys().filter(|name| IDENTITY.iter().any(|i| name.as_str().starts_with(i))).cloned().collect();
     secrets.iter().for_each(|name| drop(headers.remove(name)));
+    without_bearer(&mut headers);
     if let Some(peer) = parts.extensions.get::<SocketAddr>() {
         let mut all: Vec<String> =
             headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();
@@ -154,6 +167,16 @@ pub(super) fn forwarded_headers(parts: &Parts, upgrade: bool) -> HeaderMap {
         headers.insert(HOST, host);
     }
     headers
+}
+
+/// Takes a token away that a browser hid among the protocols of its WebSocket.
+fn without_bearer(headers: &mut HeaderMap) {
+    let Some(all) = headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok()) else { return };
+    let kept: Vec<&str> = all.split(',').map(str::trim).filter(|p| !p.starts_with(BEARER)).collect();
+    match HeaderValue::from_str(&kept.join(", ")) {
+        Ok(kept) if !kept.is_empty() => drop(headers.insert(SEC_WEBSOCKET_PROTOCOL, kept)),
+        _ => drop(headers.remove(SEC_WEBSOCKET_PROTOCOL)),
+    }
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -170,16 +193,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirects_stay_behind_the_proxy() {
-        let prefix = prefix("/api/v1/namespaces/x/pods/p/proxy/a/b", "/a/b");
-        assert_eq!(prefix, "/api/v1/namespaces/x/pods/p/proxy");
-        for (target, expected) in [
-            ("/c?d=e", "https://api:6443/api/v1/namespaces/x/pods/p/proxy/c?d=e"),
-            ("http://10.1.2.3:80/c", "https://api:6443/api/v1/namespaces/x/pods/p/proxy/c"),
-            ("http://other/c", "http://other/c"),
-            ("c", "c"),
-        ] {
-            assert_eq!(rewrite(target, "10.1.2.3:80", "api:6443", &prefix), expected);
+    fn prefixes_are_what_the_backend_does_not_see() {
+        let path = "/api/v1/namespaces/x/pods/p/proxy";
+        for (rest, suffix) in [("/a/b", "/a/b"), ("/", "/"), ("/a/", "/a/"), ("", "")] {
+            assert_eq!(prefix(&format!("{path}{rest}"), suffix), path, "{rest}");
         }
     }
 }

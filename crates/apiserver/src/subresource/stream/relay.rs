@@ -1,7 +1,7 @@
 //! Upgrades that are passed on as they are: both sides agree on a protocol, and bytes go both ways.
 
 use super::location::Location;
-use super::proxy::forwarded_headers;
+use super::proxy::{forwarded_headers, refused};
 use super::websocket;
 use super::{failed, spawn, upgrade_of};
 use crate::server::Api;
@@ -37,7 +37,7 @@ pub(super) async fn upgrade(api: &Api, location: &Location, mut parts: Parts) ->
         if status.as_u16() < 400 {
             return Err(failed(format!("invalid upgrade response: status code {}", status.as_u16())));
         }
-        return Ok(answer.map(|body| Body::Through(body.map_err(Into::into).boxed_unsync())));
+        return Ok(refused(answer));
     }
     let backend = hyper::upgrade::on(&mut answer);
     spawn(api, async move {

@@ -1,6 +1,8 @@
 //! Streams through a whole server to a kubelet that only pretends.
 
+mod kubectl;
 mod kubelet;
+mod proxying;
 
 use super::PROTOCOL_VERSION;
 use crate::spdy;

@@ -85,7 +85,7 @@ impl Session {
                     return;
                 }
             }
-            let _ = sink.send(Message::Close(None)).await;
+            let _ = sink.send(websocket::goodbye()).await;
             let _ = sink.close().await;
         });
         let abort = writer.abort_handle();

@@ -1,9 +1,10 @@
 //! Port-forwarding by WebSocket: binary messages carry the bytes of a SPDY connection to the kubelet.
 
 use super::location::Location;
+use super::proxy::refused;
 use super::websocket::{self, Socket};
 use super::{Connect, PROTOCOL_VERSION, failed, spawn, spdy_request, upgrade_of};
-use crate::server::body::{Body, Response};
+use crate::server::body::Response;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
@@ -27,7 +28,7 @@ pub(super) async fn serve(connect: &Connect<'_>, location: Location, mut parts: 
     let answer = location.backend.send(connect.api, request).await;
     let mut answer = answer.map_err(|error| failed(format!("error dialing backend: {error}")))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(answer.map(|body| Body::Through(body.map_err(Into::into).boxed_unsync())));
+        return Ok(refused(answer));
     }
     let text = |name: &str| answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     if !text(UPGRADE.as_str()).to_ascii_lowercase().contains("spdy/3.1") {
@@ -74,7 +75,7 @@ async fn copy(client: Socket, backend: Upgraded) {
             }
             sink.send(Message::Binary(piece.into())).await.ok()?;
         }
-        let _ = sink.send(Message::Close(None)).await;
+        let _ = sink.send(websocket::goodbye()).await;
         sink.close().await.ok()
     };
     tokio::select! {

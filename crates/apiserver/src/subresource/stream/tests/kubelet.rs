@@ -117,7 +117,8 @@ async fn answer(shared: Arc<Shared>, request: Request<RequestBody>) -> Result<Re
         }
         ["exec", ..] if query.contains("command=refuse") => text(500, "container not found (\"main\")".to_owned()),
         ["exec" | "attach", ..] => upgrade(request, move |io| command(io, query, shared)),
-        ["portForward", ..] => upgrade(request, move |io| echo(io, shared)),
+        ["portForward", _, "web"] => upgrade(request, move |io| echo(io, shared)),
+        ["portForward", ..] => upgrade(request, echo_ports),
         _ => text(404, "404 page not found".to_owned()),
     })
 }
@@ -160,6 +161,24 @@ async fn echo(mut io: Upgraded, shared: Arc<Shared>) {
         io.write_all(&buffer.split()).await.unwrap();
     }
     shared.hung_up.notify_one();
+}
+
+/// Every connection to a port has two streams, of which one carries data.
+async fn echo_ports(io: Upgraded) {
+    let (_connection, mut streams) = Connection::server(io);
+    while let Some(mut stream) = streams.recv().await {
+        let kind = |kind: &str| stream.headers.iter().any(|(k, v)| k == "streamtype" && v == kind);
+        if kind("error") {
+            let _ = stream.writer.finish().await;
+            continue;
+        }
+        tokio::spawn(async move {
+            while let Some(bytes) = stream.reader.next().await {
+                let _ = stream.writer.send(bytes).await;
+            }
+            let _ = stream.writer.finish().await;
+        });
+    }
 }
 
 /// `cat` echoes its input, and what it is told of the terminal; `exit` ends with the code it is given.
