@@ -7,6 +7,7 @@ mod adopt;
 mod certificates;
 mod cluster_role_aggregation;
 mod context;
+mod cron_job;
 mod daemon_set;
 mod deployment;
 mod discovery;
@@ -34,6 +35,7 @@ mod resource_quota;
 mod root_ca;
 mod service;
 mod service_account;
+mod stateful_set;
 mod taint;
 mod taint_eviction;
 mod ttl_after_finished;
@@ -111,6 +113,8 @@ const CONTROLLERS: &[Controller] = controllers! {
     "replicaset-controller" => replica_set::run,
     "deployment-controller" => deployment::run,
     "daemon-set-controller" => daemon_set::run,
+    "statefulset-controller" => stateful_set::run,
+    "cronjob-controller" => cron_job::run,
     "job-controller" => job::run,
     "ttl-after-finished-controller" => ttl_after_finished::run,
     "replication-controller" => replication_controller::run,

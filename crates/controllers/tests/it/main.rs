@@ -2,10 +2,12 @@
 
 mod world;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolumeClaim, Pod, ResourceQuota, Service,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
@@ -220,4 +222,46 @@ async fn approved_requests_are_signed() {
             status.certificate.filter(|c| c.0.starts_with(b"-----BEGIN CERTIFICATE"))
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbered_pods_keep_their_claims() {
+    let world = World::start(&["n1"]).await;
+    let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let spec = json!({"replicas": 2, "serviceName": "web", "selector": {"matchLabels": {"app": "web"}}, "template": template("v1"),
+        "volumeClaimTemplates": [claim]});
+    world.create::<StatefulSet>("n", &json!({"metadata": {"name": "db", "namespace": "n"}, "spec": spec})).await;
+    let all = |count: i32| {
+        move |s: Option<&StatefulSet>| {
+            let generation = s.and_then(|s| s.metadata.generation);
+            s.and_then(|s| s.status.as_ref()).is_some_and(|s| {
+                s.observed_generation == generation
+                    && s.available_replicas == Some(count)
+                    && s.replicas == count
+                    && s.current_revision == s.update_revision
+            })
+        }
+    };
+    world.until("db", all(2)).await;
+    let api: Api<StatefulSet> = Api::namespaced(world.client.clone(), "n");
+    let change = json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}});
+    api.patch("db", &PatchParams::default(), &Patch::Strategic(change)).await.unwrap();
+    world.until("db", all(1)).await;
+    let pods = world.list::<Pod>().await;
+    assert_eq!(pods[0].spec.as_ref().unwrap().containers[0].image.as_deref(), Some("v2"));
+    let claims = world.list::<PersistentVolumeClaim>().await;
+    let names: Vec<_> = claims.iter().map(|c| c.metadata.name.as_deref().unwrap()).collect();
+    assert_eq!(names, ["data-db-0", "data-db-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cron_jobs_make_jobs_and_forget_old_ones() {
+    let world = World::start(&["n1"]).await;
+    let job = json!({"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "done"}]}}}});
+    let spec = json!({"schedule": "@every 1s", "jobTemplate": job});
+    world.create::<CronJob>("n", &json!({"metadata": {"name": "c", "namespace": "n"}, "spec": spec})).await;
+    let succeeded =
+        |c: Option<&CronJob>| c.and_then(|c| c.status.as_ref()).is_some_and(|s| s.last_successful_time.is_some());
+    world.until("c", succeeded).await;
+    assert!(world.list::<Job>().await.iter().all(|j| j.metadata.name.as_deref().is_some_and(|n| n.starts_with("c-"))));
 }
