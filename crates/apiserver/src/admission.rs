@@ -1,10 +1,16 @@
 //! Admission: plugins that change or refuse writes, in upstream's order.
 
+mod certificates;
+mod claim_resize;
 mod ingress_class;
 mod lifecycle;
+mod limit_ranger;
+mod node_restriction;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod storage_class;
+mod storage_protection;
 mod taint_nodes;
 mod toleration_seconds;
 
@@ -68,6 +74,11 @@ impl Attributes<'_> {
         self.target.sub.is_none() && self.target.resource.group == group && self.target.resource.plural == plural
     }
 
+    /// The name of the request, or of the object sent where the request names none.
+    pub(crate) fn object_name(&self) -> &str {
+        if self.name.is_empty() { self.object.name() } else { self.name }
+    }
+
     /// Whether a pod is being created.
     pub(crate) fn creates_pod(&self) -> bool {
         self.operation == Operation::Create && self.is("", "pods")
@@ -75,9 +86,8 @@ impl Attributes<'_> {
 
     /// 403 as upstream's plugins give it.
     pub(crate) fn forbidden(&self, why: &str) -> Status {
-        let name = match (self.name, self.object.meta("generateName")) {
+        let name = match (self.object_name(), self.object.meta("generateName")) {
             ("", prefix) if !prefix.is_empty() => format!("{prefix}Unknown"),
-            ("", _) => String::new(),
             (name, _) => name.to_owned(),
         };
         Status::forbidden(&self.target.resource.group_resource(), &name, why)
@@ -88,11 +98,19 @@ impl Attributes<'_> {
 pub fn chain() -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(lifecycle::NamespaceLifecycle),
+        Box::new(limit_ranger::LimitRanger),
         Box::new(service_account::ServiceAccount),
+        Box::new(node_restriction::NodeRestriction),
         Box::new(taint_nodes::TaintNodesByCondition),
         Box::new(priority::Priority),
         Box::new(toleration_seconds::DefaultTolerationSeconds),
         Box::new(storage_class::DefaultStorageClass),
+        Box::new(storage_protection::StorageObjectInUseProtection),
+        Box::new(claim_resize::PersistentVolumeClaimResize),
+        Box::new(runtime_class::RuntimeClass),
+        Box::new(certificates::CertificateApproval),
+        Box::new(certificates::CertificateSigning),
+        Box::new(certificates::CertificateSubjectRestriction),
         Box::new(ingress_class::DefaultIngressClass),
     ]
 }

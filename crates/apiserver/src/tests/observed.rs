@@ -25,15 +25,6 @@ async fn ask(s: &Server, case: &Json) -> super::Answer {
 
 /// Cases that need a part of the server that is not there yet; each goes when its part comes.
 const PENDING: &[&str] = &[
-    "DefaultTolerationSeconds and Priority: /pods rich",
-    "DefaultTolerationSeconds and Priority: /pods minimal",
-    "DefaultTolerationSeconds and Priority: /pods podlevel",
-    "StorageObjectInUseProtection: /persistentvolumeclaims pvc",
-    "StorageObjectInUseProtection: /persistentvolumes pv",
-    "StorageObjectInUseProtection: /persistentvolumes pv2",
-    "StorageObjectInUseProtection: /persistentvolumes pv3",
-    "StorageObjectInUseProtection: /volumeattributesclasses vac",
-    "TaintNodesByCondition: /nodes node1",
     "versions off by default: /resourceclaims rclb1",
     "versions off by default: /devicetaintrules dtr",
     "custom resources: /customresourcedefinitions things.example.org",

@@ -25,6 +25,9 @@ pub(super) async fn request(ask: Ask<'_>, mut object: Value) -> Result<Value, St
     let tokens = ask.api.authenticators().iter().find_map(|a| a.as_tokens());
     let tokens = tokens.ok_or_else(|| Status::internal("this server issues no tokens"))?;
     ask.api.fresh().await?;
+    if let Some(scope) = Scope::new(ask.api, ask.cx, ask.target, ask.namespace, ask.name) {
+        scope.admit(Phase::Mutate, Operation::Create, &mut object, &Value::Null).await?;
+    }
     let draft = prepare(tokens, ask.namespace, ask.name, &mut object)?;
     if let Some(scope) = Scope::new(ask.api, ask.cx, ask.target, ask.namespace, ask.name) {
         scope.admit(Phase::Validate, Operation::Create, &mut object, &Value::Null).await?;

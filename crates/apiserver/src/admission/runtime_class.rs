@@ -1,0 +1,147 @@
+//! RuntimeClass: a pod gets the overhead and the placement of its runtime class.
+
+use super::{Attributes, Plugin};
+use crate::validation::resources::quantity;
+use futures::future::BoxFuture;
+use kaji_api::field::quoted;
+use kaji_api::quantity::Quantity;
+use kaji_api::{GroupResource, Status, Value};
+use std::collections::BTreeMap;
+
+const CLASSES: GroupResource = GroupResource::of("node.k8s.io", "runtimeclasses");
+const DIFFERENT: &str = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+const ORPHAN: &str = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+
+pub(super) struct RuntimeClass;
+
+impl Plugin for RuntimeClass {
+    fn name(&self) -> &'static str {
+        "RuntimeClass"
+    }
+
+    fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(async move {
+            if a.creates_pod()
+                && let Some(class) = class(a).await?
+            {
+                give_overhead(a, &class)?;
+                give_placement(a, &class)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(async move {
+            if !a.creates_pod() {
+                return Ok(());
+            }
+            let class = class(a).await?;
+            let own = &a.object["spec"]["overhead"];
+            match class.as_ref().and_then(|c| c.get("overhead")) {
+                Some(overhead) if amounts(&overhead["podFixed"]) != amounts(own) => Err(a.forbidden(DIFFERENT)),
+                None if !own.is_null() => Err(a.forbidden(ORPHAN)),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+async fn class(a: &Attributes<'_>) -> Result<Option<Value>, Status> {
+    let name = a.object["spec"]["runtimeClassName"].str();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if let Some(class) = a.api.get_cached(&CLASSES, "", name) {
+        return Ok(Some(class));
+    }
+    a.api.fresh().await?;
+    let class = a.api.get_cached(&CLASSES, "", name);
+    let missing = || a.forbidden(&format!("pod rejected: RuntimeClass {} not found", quoted(name)));
+    class.ok_or_else(missing).map(Some)
+}
+
+fn amounts(list: &Value) -> BTreeMap<&str, Quantity> {
+    list.entries().map(|(name, amount)| (name, quantity(amount))).collect()
+}
+
+fn give_overhead(a: &mut Attributes<'_>, class: &Value) -> Result<(), Status> {
+    let Some(overhead) = class.get("overhead") else { return Ok(()) };
+    let own = &a.object["spec"]["overhead"];
+    if own.entries().next().is_some() && amounts(own) != amounts(&overhead["podFixed"]) {
+        return Err(a.forbidden(DIFFERENT));
+    }
+    a.object.entry("spec").set("overhead", overhead["podFixed"].clone());
+    Ok(())
+}
+
+fn give_placement(a: &mut Attributes<'_>, class: &Value) -> Result<(), Status> {
+    let scheduling = &class["scheduling"];
+    for (key, value) in scheduling["nodeSelector"].entries() {
+        let own = &a.object["spec"]["nodeSelector"][key];
+        if !own.is_null() && own != value {
+            let why = format!(
+                "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
+                value.str(),
+                own.str()
+            );
+            return Err(a.forbidden(&why));
+        }
+        a.object.entry("spec").entry("nodeSelector").set(key.to_owned(), value.clone());
+    }
+    if !scheduling["tolerations"].items().is_empty() {
+        let merged = merge(a.object["spec"]["tolerations"].items(), scheduling["tolerations"].items());
+        a.object.entry("spec").set("tolerations", Value::Array(merged));
+    }
+    Ok(())
+}
+
+/// Both lists in turn, without what another item covers.
+fn merge(first: &[Value], second: &[Value]) -> Vec<Value> {
+    let all = [first, second].concat();
+    let mut merged: Vec<Value> = Vec::new();
+    for (i, item) in all.iter().enumerate() {
+        let covered = merged.iter().any(|other| covers(other, item))
+            || all[i + 1..].iter().any(|other| other != item && covers(other, item));
+        if !covered {
+            merged.push(item.clone());
+        }
+    }
+    merged
+}
+
+/// Whether a toleration tolerates all that another does.
+fn covers(wide: &Value, narrow: &Value) -> bool {
+    let operator = |t: &Value| if t["operator"].str() == "Exists" { "Exists" } else { "Equal" };
+    if wide == narrow {
+        return true;
+    }
+    let any_key = wide["key"].str().is_empty() && operator(wide) == "Exists";
+    let effect = wide["effect"].str();
+    if (wide["key"].str() != narrow["key"].str() && !any_key)
+        || (!effect.is_empty() && effect != narrow["effect"].str())
+    {
+        return false;
+    }
+    if let (true, Some(most)) = (effect == "NoExecute", wide["tolerationSeconds"].as_i64())
+        && narrow["tolerationSeconds"].as_i64().is_none_or(|seconds| seconds > most)
+    {
+        return false;
+    }
+    operator(wide) == "Exists" || (operator(narrow) == "Equal" && wide["value"].str() == narrow["value"].str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kaji_api::value;
+
+    #[test]
+    fn tolerations_that_others_cover_go() {
+        let narrow = value!({"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"});
+        let wide = value!({"key": "k", "operator": "Exists"});
+        let other = value!({"key": "o", "operator": "Exists"});
+        let merged = merge(&[narrow, other.clone()], &[wide.clone(), other.clone()]);
+        assert_eq!(merged, [other, wide]);
+    }
+}
