@@ -56,7 +56,14 @@ pub(super) fn rewritten(body: Incoming, encoding: Encoding, links: Links) -> Bod
 /// A page with what is around it.
 enum Rewriter {
     Plain(Page),
-    Gzip { unpack: MultiGzDecoder<Vec<u8>>, page: Page, pack: GzEncoder<Vec<u8>> },
+    Gzip(Box<Packed>),
+}
+
+/// A page between its two packings.
+struct Packed {
+    unpack: MultiGzDecoder<Vec<u8>>,
+    page: Page,
+    pack: GzEncoder<Vec<u8>>,
 }
 
 impl Rewriter {
@@ -64,18 +71,19 @@ impl Rewriter {
         let page = Page::new(links);
         match encoding {
             Encoding::Plain => Rewriter::Plain(page),
-            Encoding::Gzip => Rewriter::Gzip {
+            Encoding::Gzip => Rewriter::Gzip(Box::new(Packed {
                 unpack: MultiGzDecoder::new(Vec::new()),
                 page,
                 pack: GzEncoder::new(Vec::new(), Compression::fast()),
-            },
+            })),
         }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<Vec<u8>, BoxError> {
         match self {
             Rewriter::Plain(page) => Ok(page.push(bytes)),
-            Rewriter::Gzip { unpack, page, pack } => {
+            Rewriter::Gzip(packed) => {
+                let Packed { unpack, page, pack } = packed.as_mut();
                 unpack.write_all(bytes)?;
                 pack.write_all(&page.push(&std::mem::take(unpack.get_mut())))?;
                 Ok(std::mem::take(pack.get_mut()))
@@ -86,7 +94,8 @@ impl Rewriter {
     fn finish(self) -> Result<Vec<u8>, BoxError> {
         match self {
             Rewriter::Plain(page) => Ok(page.finish()),
-            Rewriter::Gzip { unpack, mut page, mut pack } => {
+            Rewriter::Gzip(packed) => {
+                let Packed { unpack, mut page, mut pack } = *packed;
                 let last = unpack.finish()?;
                 pack.write_all(&page.push(&last))?;
                 pack.write_all(&page.finish())?;
