@@ -1,5 +1,6 @@
 //! The verbs, one file each; [`VERBS`] is the one list, from which help and completions derive.
 
+mod bench;
 mod completion;
 mod component;
 mod down;
@@ -24,7 +25,8 @@ pub(crate) struct Verb {
     pub(crate) run: fn(&ArgMatches) -> anyhow::Result<()>,
 }
 
-const VERBS: &[Verb] = &[up::VERB, down::VERB, reset::VERB, images::VERB, store::VERB, version::VERB, completion::VERB];
+const VERBS: &[Verb] =
+    &[up::VERB, down::VERB, reset::VERB, images::VERB, store::VERB, bench::VERB, version::VERB, completion::VERB];
 
 /// Why the program ends with a failure.
 pub(crate) enum Failure {
