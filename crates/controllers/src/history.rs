@@ -135,11 +135,11 @@ pub(crate) async fn clean_up(
 }
 
 /// `old` is sorted by number.
-fn surplus<'a>(
-    old: &'a [Arc<ControllerRevision>],
+fn surplus(
+    old: &[Arc<ControllerRevision>],
     limit: Option<i32>,
     in_use: impl Fn(&ControllerRevision) -> bool,
-) -> impl Iterator<Item = &'a Arc<ControllerRevision>> {
+) -> impl Iterator<Item = &Arc<ControllerRevision>> {
     let keep = usize::try_from(limit.unwrap_or(10)).unwrap_or_default();
     let count = old.len().saturating_sub(keep);
     old.iter().filter(move |r| !in_use(r)).take(count)

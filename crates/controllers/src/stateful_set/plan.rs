@@ -98,8 +98,8 @@ impl View<'_> {
         }
         steps.extend(beyond.iter().map(|(number, pod)| Step::Own(*number, pod.clone(), false)));
         let missing = (inside.len() as i32) < self.want();
-        let upwards = inside.values().chain(beyond.iter().rev().map(|(_, pod)| pod));
-        let first = upwards.filter(|p| !self.is_available(p)).next().cloned();
+        let mut upwards = inside.values().chain(beyond.iter().rev().map(|(_, pod)| pod));
+        let first = upwards.find(|p| !self.is_available(p)).cloned();
         for (_, pod) in &beyond {
             let is_first = !missing && first.as_ref().is_some_and(|f| Arc::ptr_eq(f, pod));
             match pod.metadata.deletion_timestamp.is_some() {
