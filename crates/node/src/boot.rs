@@ -155,7 +155,6 @@ pub(crate) fn facts(config: &Config, machine: &machine::Machine, addresses: &[St
     let allocatable = machine.allocatable(config);
     let amounts = allocatable.keys().map(|name| (name.clone(), resources::amount(Some(&allocatable), name))).collect();
     Facts {
-        node_name: config.node_name.clone(),
         host_ips: addresses.to_vec(),
         cluster_domain: config.cluster_domain.clone(),
         cluster_dns: config.cluster_dns.iter().map(ToString::to_string).collect(),

@@ -5,7 +5,7 @@
 
 mod archive;
 mod names;
-mod store;
+pub(crate) mod store;
 
 pub(crate) use archive::architecture;
 pub use archive::archive;

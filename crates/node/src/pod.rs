@@ -16,6 +16,7 @@ pub(crate) mod hosts;
 pub(crate) mod phase;
 pub(crate) mod plan;
 pub(crate) mod pull;
+pub(crate) mod resize;
 pub(crate) mod security;
 pub(crate) mod start;
 pub(crate) mod status;
@@ -29,7 +30,6 @@ use std::collections::BTreeMap;
 /// What pods must know of their node.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    pub(crate) node_name: String,
     pub(crate) host_ips: Vec<String>,
     pub(crate) cluster_domain: String,
     pub(crate) cluster_dns: Vec<String>,
@@ -43,7 +43,6 @@ pub(crate) struct Facts {
 impl Default for Facts {
     fn default() -> Self {
         Facts {
-            node_name: String::new(),
             host_ips: Vec::new(),
             cluster_domain: String::new(),
             cluster_dns: Vec::new(),

@@ -32,7 +32,6 @@ pub(crate) struct ContainerView {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) state: State,
-    pub(crate) created_at: i64,
     pub(crate) started_at: i64,
     pub(crate) finished_at: i64,
     pub(crate) exit_code: i32,
@@ -43,6 +42,8 @@ pub(crate) struct ContainerView {
     pub(crate) restart_count: i32,
     pub(crate) hash: String,
     pub(crate) log_path: String,
+    /// The resources in force, as the API writes them; empty: not known.
+    pub(crate) resources: String,
     pub(crate) user: Option<v1::LinuxContainerUser>,
 }
 

@@ -216,11 +216,17 @@ fn difference(base: &PodStatus, status: &PodStatus) -> Map<String, Value> {
 
 fn changed_conditions(old: Option<&Value>, new: Option<&Value>) -> Vec<Value> {
     let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    let old = list(old);
-    let mut changed = Vec::new();
-    for mut condition in list(new) {
+    let (old, new) = (list(old), list(new));
+    let owned = |kind: &Value| kind.as_str().is_some_and(|kind| OWNED.contains(&kind));
+    let mut changed: Vec<Value> = old
+        .iter()
+        .map(|condition| condition["type"].clone())
+        .filter(|kind| owned(kind) && !new.iter().any(|condition| condition["type"] == *kind))
+        .map(|kind| json!({ "$patch": "delete", "type": kind }))
+        .collect();
+    for mut condition in new {
         let kind = condition["type"].clone();
-        if !kind.as_str().is_some_and(|kind| OWNED.contains(&kind)) {
+        if !owned(&kind) {
             continue;
         }
         let before = old.iter().find(|old| old["type"] == kind);

@@ -17,6 +17,9 @@ const NAMESPACE: &str = "k8s.io";
 /// What goes into one message.
 const CHUNK: usize = 1 << 20;
 
+/// Marks images that came by hand and could not be had again: they are not collected. containerd knows it from 1.7 on.
+pub(crate) const PINNED: &str = "io.cri-containerd.pinned";
+
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
@@ -210,7 +213,9 @@ impl Store {
     async fn name(&self, contents: &Contents, name: &str, target: &images::Descriptor) -> Result<String, ImageError> {
         let full =
             normalize(name).map_err(|what| ImageError::NotAnImage { path: contents.origin.clone(), what })?.to_string();
-        let image = Some(images::Image { name: full.clone(), target: Some(target.clone()), ..Default::default() });
+        let labels = HashMap::from([(PINNED.to_owned(), "pinned".to_owned())]);
+        let target = Some(target.clone());
+        let image = Some(images::Image { name: full.clone(), target, labels, ..Default::default() });
         let mut client = images::images_client::ImagesClient::new(self.channel.clone());
         let created = client.create(self.request(images::CreateImageRequest { image: image.clone() })).await;
         match created {
@@ -251,6 +256,16 @@ impl Store {
         metadata.insert("containerd-lease", self.lease.parse().expect("a UUID is ASCII"));
         request
     }
+}
+
+/// The names of pinned images, as far as the runtime is containerd.
+pub(crate) async fn pinned(socket: &std::path::Path) -> Vec<String> {
+    let filters = vec![format!("labels.\"{PINNED}\"==pinned")];
+    let mut request = tonic::Request::new(images::ListImagesRequest { filters });
+    request.metadata_mut().insert("containerd-namespace", NAMESPACE.parse().expect("ASCII"));
+    let mut client = images::images_client::ImagesClient::new(channel(socket)).max_decoding_message_size(MAX_MESSAGE);
+    let answer = client.list(request).await;
+    answer.map(|answer| answer.into_inner().images.into_iter().map(|image| image.name).collect()).unwrap_or_default()
 }
 
 const _: () = assert!(CHUNK < MAX_MESSAGE);

@@ -2,14 +2,22 @@
 
 use super::phase::find;
 use super::plan::sandbox_changed;
+use super::resize::Open;
 use crate::resources::is_sidecar;
 use crate::runtime::PodView;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// The conditions that the node agent owns; all others are left alone.
-pub(crate) const OWNED: [&str; 5] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub(crate) const OWNED: [&str; 7] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
+];
 
 fn condition(kind: &str, status: bool, reason: &str, message: String) -> PodCondition {
     PodCondition {
@@ -44,6 +52,17 @@ pub(crate) fn all(
         date(condition, old, now);
     }
     conditions
+}
+
+/// A resize waits, or is being done.
+pub(crate) fn resize(pod: &Pod, open: &Open, old: &[PodCondition], now: &Time) -> PodCondition {
+    let mut condition = match open {
+        Open::Waits((reason, message)) => condition("PodResizePending", true, reason, message.clone()),
+        Open::InProgress => condition("PodResizeInProgress", true, "", String::new()),
+    };
+    condition.observed_generation = pod.metadata.generation;
+    date(&mut condition, old, now);
+    condition
 }
 
 /// Keeps the time of the last transition where the status is the same.

@@ -1,9 +1,13 @@
 //! What to do next for a pod that should run: pure, from its spec, the runtime's view and the probes' findings.
 
+use super::resize::{self, Resize};
 use super::{ephemeral, restarts};
 use crate::resources::is_sidecar;
 use crate::runtime::{ContainerView, PodView, State, labels};
 use k8s_openapi::api::core::v1::{Container, Pod};
+
+/// The end of the message about a container that must start again to get other resources.
+pub(crate) const RESIZE: &str = "resize requires restart";
 
 /// Why a container is killed; it decides whose grace period counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) start_init: Vec<usize>,
     pub(crate) start: Vec<usize>,
     pub(crate) kill: Vec<Kill>,
+    /// Running containers that get other resources, by id and name.
+    pub(crate) update: Vec<(String, String)>,
 }
 
 /// What probes found about a container, by its id; none: nothing yet, or no such probe.
@@ -69,7 +75,12 @@ pub(crate) fn plan(pod: &Pod, view: &PodView, findings: &dyn Findings) -> Plan {
     for (at, container) in spec.containers.iter().enumerate() {
         match view.container(&container.name) {
             Some(running) if running.state == State::Running => match plan_running(pod, container, running, findings) {
-                None => kept += 1,
+                None => {
+                    kept += 1;
+                    if resize::of(container, running) == Resize::InPlace {
+                        plan.update.push((running.id.clone(), running.name.clone()));
+                    }
+                }
                 Some((kill, restart)) => {
                     plan.kill.push(kill);
                     if restart {
@@ -237,6 +248,12 @@ fn plan_sidecar(
         kill_sidecar(plan, status, at, "definition changed", KillReason::Other);
     } else if container.liveness_probe.is_some() && findings.liveness(&status.id) == Some(false) {
         kill_sidecar(plan, status, at, "failed liveness probe", KillReason::Liveness);
+    } else {
+        match resize::of(container, status) {
+            Resize::Restart => kill_sidecar(plan, status, at, RESIZE, KillReason::Other),
+            Resize::InPlace => plan.update.push((status.id.clone(), status.name.clone())),
+            Resize::None => {}
+        }
     }
     last
 }
@@ -264,6 +281,9 @@ fn plan_running(
         (format!("Container {name} failed liveness probe"), KillReason::Liveness)
     } else if findings.startup(&status.id) == Some(false) {
         (format!("Container {name} failed startup probe"), KillReason::Startup)
+    } else if resize::of(container, status) == Resize::Restart {
+        restart = true;
+        (format!("Container {name} {RESIZE}"), KillReason::Other)
     } else {
         return None;
     };

@@ -34,6 +34,8 @@ pub(crate) struct Input<'a> {
     pub(crate) health: &'a dyn Health,
     pub(crate) host_ips: &'a [String],
     pub(crate) runtime: &'a str,
+    /// A resize that is not done yet.
+    pub(crate) resize: Option<&'a super::resize::Open>,
     /// Nothing will be started again.
     pub(crate) done: bool,
     pub(crate) now: Timestamp,
@@ -71,7 +73,8 @@ pub(crate) fn compute(input: &Input<'_>) -> PodStatus {
         .collect();
     let phase = settle_phase(input, &mut status, phase(pod, &all, input.done, any_active(pod, input.view)));
     let old = input.old.conditions.as_deref().unwrap_or_default();
-    let conditions = conditions::all(pod, input.view, &all, &phase, old, &seconds(input.now));
+    let mut conditions = conditions::all(pod, input.view, &all, &phase, old, &seconds(input.now));
+    conditions.extend(input.resize.map(|open| conditions::resize(pod, open, old, &seconds(input.now))));
     status.conditions = Some(conditions);
     set_addresses(input, &mut status);
     status
@@ -197,7 +200,10 @@ fn from_view(
         }
         State::Created | State::Unknown => waits("", ""),
     };
-    let resources = container.resources.clone();
+    let asked = container.resources.clone().unwrap_or_default();
+    let in_force = (view.state == State::Running).then(|| super::resize::in_force(view)).flatten();
+    let waits = matches!(input.resize, Some(super::resize::Open::Waits(_)));
+    let allocated = if waits { in_force.clone().unwrap_or(asked.clone()) } else { asked.clone() };
     ContainerStatus {
         name: view.name.clone(),
         restart_count: restarts,
@@ -207,8 +213,8 @@ fn from_view(
         state: Some(state),
         last_state: old.and_then(|old| old.last_state.clone()).filter(|_| restarts > 0),
         started: old.and_then(|old| old.started),
-        allocated_resources: resources.as_ref().and_then(|resources| resources.requests.clone()),
-        resources: Some(resources.unwrap_or_default()),
+        allocated_resources: allocated.requests,
+        resources: Some(in_force.unwrap_or(asked)),
         volume_mounts: mounts(container),
         user: view.user.as_ref().map(|user| ContainerUser {
             linux: Some(LinuxContainerUser {

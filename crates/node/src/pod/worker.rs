@@ -7,9 +7,10 @@
 use super::backoff::{Backoff, go_duration};
 use super::plan::{self, Plan};
 use super::pull::Pulls;
+use super::resize::{Open, Resize};
 use super::start::{self, Place};
 use super::status::{self, Input, Reasons};
-use super::{admission, config, ephemeral, full_name, is_terminal, reference, stop, uid};
+use super::{admission, config, ephemeral, full_name, is_terminal, reference, resize, stop, uid};
 use crate::agent::Agent;
 use crate::objects::references;
 use crate::probe::Probes;
@@ -18,6 +19,7 @@ use crate::volume::Mounted;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use kaji_client::event::EventType;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -71,6 +73,10 @@ pub(crate) struct Worker {
     /// The status was set by us for good: a refusal, a deadline.
     settled: bool,
     initialized: bool,
+    /// The resources that running containers were given after their start, by container id.
+    resized: HashMap<String, String>,
+    /// A resize that is asked for and not done.
+    resize: Option<Open>,
 }
 
 /// Runs a pod's worker until the pod is over or the node stops.
@@ -90,6 +96,8 @@ pub(crate) async fn run(agent: Arc<Agent>, mut desired: watch::Receiver<Desired>
         retries: 0,
         settled: false,
         initialized: false,
+        resized: HashMap::new(),
+        resize: None,
     };
     let shutdown = worker.agent.shutdown.clone();
     loop {
@@ -198,8 +206,14 @@ impl Worker {
 
     async fn view(&mut self) -> Option<PodView> {
         match self.agent.runtime.pod(uid(&self.pod)).await {
-            Ok(view) => {
+            Ok(mut view) => {
                 self.agent.remember_view(uid(&self.pod), &view);
+                self.resized.retain(|id, _| view.containers.iter().any(|container| container.id == *id));
+                for container in &mut view.containers {
+                    if let Some(resources) = self.resized.get(&container.id) {
+                        container.resources.clone_from(resources);
+                    }
+                }
                 Some(view)
             }
             Err(error) => {
@@ -311,6 +325,7 @@ impl Worker {
 
     fn compute(&mut self, view: &PodView, done: bool) {
         self.initialized |= plan::any_created(&self.pod, view);
+        self.resize = self.open_resize(view);
         let facts = self.agent.facts();
         self.status = status::compute(&Input {
             pod: &self.pod,
@@ -320,9 +335,24 @@ impl Worker {
             health: &self.probes,
             host_ips: &facts.host_ips,
             runtime: self.agent.runtime.kind(),
+            resize: self.resize.as_ref(),
             done,
             now: Timestamp::now(),
         });
+    }
+
+    fn open_resize(&self, view: &PodView) -> Option<Open> {
+        let spec = self.pod.spec.as_ref()?;
+        let differs = |container: &Container| {
+            let running = view.container(&container.name).filter(|view| view.state == State::Running);
+            running.is_some_and(|view| resize::of(container, view) != Resize::None)
+        };
+        if self.must_end() || !crate::resources::containers(spec).any(differs) {
+            return None;
+        }
+        let node = self.agent.node()?;
+        let others = self.agent.admitted_besides(uid(&self.pod));
+        Some(resize::must_wait(&self.pod, &node, &others).map_or(Open::InProgress, Open::Waits))
     }
 
     /// Sends the status; while containers may still run, a final phase is held back.
@@ -362,7 +392,8 @@ impl Worker {
     }
 
     async fn carry_out(&mut self, pod: &Arc<Pod>, mut view: PodView, mounted: &Mounted) -> Again {
-        let plan = plan::plan(pod, &view, &self.probes);
+        let mut plan = plan::plan(pod, &view, &self.probes);
+        let resized = self.resize(pod, &mut plan).await;
         let mut again: Again = [mounted.renew_in, self.deadline()].into_iter().flatten().min();
         if plan.kill_pod && !view.sandboxes.is_empty() {
             if plan.create_sandbox && plan.sandbox.is_some() {
@@ -404,6 +435,9 @@ impl Worker {
                 && plan.start_init.is_empty()
                 && plan.start_ephemeral.is_empty());
         if !busy {
+            if resized {
+                return self.look_again(again).await;
+            }
             self.retries = 0;
             return again;
         }
@@ -428,6 +462,41 @@ impl Worker {
         again = [again, wait].into_iter().flatten().min();
         self.prune(pod).await;
         self.look_again(again).await
+    }
+
+    /// Gives running containers the resources that the pod asks for now, if the node has them; whether anything
+    /// changed.
+    async fn resize(&mut self, pod: &Arc<Pod>, plan: &mut Plan) -> bool {
+        let restarts = |kill: &plan::Kill| kill.message.contains(plan::RESIZE);
+        if matches!(self.resize, Some(Open::Waits(_))) {
+            plan.update.clear();
+            let waiting: Vec<String> = plan.kill.extract_if(.., |kill| restarts(kill)).map(|kill| kill.name).collect();
+            let spec = pod.spec.clone().unwrap_or_default();
+            plan.start.retain(|at| !waiting.contains(&spec.containers[*at].name));
+            return false;
+        }
+        if plan.update.is_empty() {
+            return false;
+        }
+        let facts = self.agent.facts();
+        for (id, name) in &plan.update {
+            let Some(container) = super::container(pod, name) else { continue };
+            match self.agent.runtime.update_resources(id, resize::update(pod, &container, &facts)).await {
+                Ok(()) => {
+                    let resources = serde_json::to_string(&container.resources).unwrap_or_default();
+                    self.resized.insert(id.clone(), resources);
+                }
+                Err(error) => {
+                    let message = format!("resize of container {name} failed: {error}");
+                    self.event(EventType::Warning, "ResizeError", &message);
+                }
+            }
+        }
+        if let Some(groups) = &self.agent.cgroups {
+            // Limits that shrink can only be set now that the containers' have.
+            let _ = groups.ensure(pod);
+        }
+        true
     }
 
     /// Starts what the plan names; how long until the next of it may start.

@@ -11,6 +11,8 @@ pub(crate) const HASH: &str = "io.kubernetes.container.hash";
 pub(crate) const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
 pub(crate) const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
+/// The resources a container was made with, which CRI before 1.7 does not tell.
+pub(crate) const RESOURCES: &str = "kaji.dev/resources";
 const DELETION_GRACE: &str = "io.kubernetes.pod.deletionGracePeriod";
 const TERMINATION_GRACE: &str = "io.kubernetes.pod.terminationGracePeriod";
 const PRE_STOP: &str = "io.kubernetes.container.preStopHandler";
@@ -46,6 +48,7 @@ pub(crate) fn annotations(pod: &Pod, container: &Container, restart_count: i32) 
     put(TERMINATION_GRACE, spec.and_then(|spec| spec.termination_grace_period_seconds).map(|s| s.to_string()));
     let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     put(PRE_STOP, hook.and_then(|hook| serde_json::to_string(hook).ok()));
+    put(RESOURCES, container.resources.as_ref().and_then(|resources| serde_json::to_string(resources).ok()));
     put(PORTS, container.ports.as_ref().and_then(|ports| serde_json::to_string(ports).ok()));
     map
 }

@@ -68,7 +68,6 @@ fn view(status: &v1::ContainerStatus) -> ContainerView {
         id: status.id.clone(),
         name: status.labels.get(labels::CONTAINER_NAME).cloned().unwrap_or_default(),
         state,
-        created_at: status.created_at,
         started_at: if state == State::Created { 0 } else { status.started_at },
         finished_at: if ended { status.finished_at } else { 0 },
         exit_code: if ended { status.exit_code } else { 0 },
@@ -79,6 +78,7 @@ fn view(status: &v1::ContainerStatus) -> ContainerView {
         restart_count: annotation(labels::RESTART_COUNT).parse().unwrap_or_default(),
         hash: annotation(labels::HASH),
         log_path: status.log_path.clone(),
+        resources: annotation(labels::RESOURCES),
         user: status.user.as_ref().and_then(|user| user.linux.clone()),
     }
 }
@@ -234,7 +234,12 @@ impl Runtime for Remote {
     }
 
     async fn images(&self) -> Answer<Vec<v1::Image>> {
-        Ok(self.cri.list_images(v1::ListImagesRequest { filter: None }).await?.images)
+        let mut images = self.cri.list_images(v1::ListImagesRequest { filter: None }).await?.images;
+        let pinned = crate::image::store::pinned(&self.socket).await;
+        for image in &mut images {
+            image.pinned |= image.repo_tags.iter().any(|tag| pinned.contains(tag));
+        }
+        Ok(images)
     }
 
     async fn pull(&self, name: &str, auth: Option<v1::AuthConfig>, pod: v1::PodSandboxConfig) -> Answer<String> {

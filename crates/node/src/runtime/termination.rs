@@ -47,9 +47,11 @@ fn from_log(path: &Path) -> String {
     };
     let mut lines: VecDeque<String> = VecDeque::new();
     for line in String::from_utf8_lossy(&data).split_inclusive('\n') {
-        // time, stream, F or P, text
-        if let Some(text) = line.splitn(4, ' ').nth(3) {
-            lines.push_back(text.to_owned());
+        let mut parts = line.splitn(4, ' ').skip(2);
+        if let (Some(tag), Some(text)) = (parts.next(), parts.next()) {
+            // A part of a line has no end of its own.
+            let part = tag.split(':').next() == Some("P");
+            lines.push_back(if part { text.trim_end_matches('\n').to_owned() } else { text.to_owned() });
         }
         if lines.len() > MAX_LOG_LINES {
             lines.pop_front();

@@ -166,7 +166,6 @@ impl Runtime for Simulated {
             id: id.clone(),
             name: metadata.name,
             state: State::Created,
-            created_at: now(),
             started_at: 0,
             finished_at: 0,
             exit_code: 0,
@@ -177,6 +176,7 @@ impl Runtime for Simulated {
             restart_count: annotation(labels::RESTART_COUNT).parse().unwrap_or_default(),
             hash: annotation(labels::HASH),
             log_path: String::new(),
+            resources: annotation(labels::RESOURCES),
             user: None,
         };
         let (_, view) = memory.pods.get_mut(&uid).ok_or_else(|| missing(sandbox))?;

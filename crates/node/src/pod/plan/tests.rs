@@ -50,7 +50,6 @@ fn seen(name: &str, state: State, exit_code: i32) -> ContainerView {
         id: name.into(),
         name: name.into(),
         state,
-        created_at: 1,
         started_at: 1,
         finished_at: 0,
         exit_code,
@@ -61,6 +60,7 @@ fn seen(name: &str, state: State, exit_code: i32) -> ContainerView {
         restart_count: 0,
         hash: labels::hash(&container),
         log_path: String::new(),
+        resources: String::new(),
         user: None,
     }
 }

@@ -25,7 +25,6 @@ fn view(state: State, exit_code: i32) -> PodView {
         id: "cid".into(),
         name: "c".into(),
         state,
-        created_at: 1_000_000_000,
         started_at: 1_000_000_000,
         finished_at: if state == State::Exited { 2_000_000_000 } else { 0 },
         exit_code,
@@ -36,6 +35,7 @@ fn view(state: State, exit_code: i32) -> PodView {
         restart_count: 0,
         hash: String::new(),
         log_path: String::new(),
+        resources: String::new(),
         user: None,
     };
     let sandbox =
@@ -52,6 +52,7 @@ fn status(pod: &Pod, view: &PodView, reasons: &Reasons, done: bool) -> PodStatus
         health: &Healthy,
         host_ips: &["10.0.0.1".into()],
         runtime: "containerd",
+        resize: None,
         done,
         now: Timestamp::from_second(100).expect("a time"),
     })
@@ -125,6 +126,7 @@ fn transitions_keep_their_date_while_the_status_is_the_same() {
         health: &Healthy,
         host_ips: &["10.0.0.1".into()],
         runtime: "containerd",
+        resize: None,
         done: false,
         now: Timestamp::from_second(500).expect("a time"),
     });
