@@ -6,7 +6,9 @@ mod ingress_class;
 mod lifecycle;
 mod limit_ranger;
 mod node_restriction;
+mod pod_security;
 mod priority;
+mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_class;
@@ -102,6 +104,7 @@ pub fn chain() -> Vec<Box<dyn Plugin>> {
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(taint_nodes::TaintNodesByCondition),
+        Box::new(pod_security::PodSecurity),
         Box::new(priority::Priority),
         Box::new(toleration_seconds::DefaultTolerationSeconds),
         Box::new(storage_class::DefaultStorageClass),
@@ -112,5 +115,6 @@ pub fn chain() -> Vec<Box<dyn Plugin>> {
         Box::new(certificates::CertificateSigning),
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(ingress_class::DefaultIngressClass),
+        Box::new(resource_quota::ResourceQuota),
     ]
 }

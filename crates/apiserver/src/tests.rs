@@ -1,5 +1,6 @@
 //! The whole server in one process on a temporary directory, asked as clients ask it.
 
+mod admission;
 pub(crate) mod harness;
 mod limits;
 mod negotiation;
