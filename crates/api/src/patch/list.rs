@@ -10,19 +10,22 @@ use crate::value::Value;
 
 /// Merges a list whose strategy is merge, or under `$setElementOrder`.
 pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, meta: &Meta<'_>) -> Result<Vec<Value>, Error> {
-    merge_or_delete(original, patch, meta, false)
+    merge_or_delete(original, patch, meta, false, &mut Vec::new())
 }
 
 /// `$deleteFromPrimitiveList`: takes scalars out.
 pub(super) fn delete(original: Vec<Value>, gone: Vec<Value>, meta: &Meta<'_>) -> Result<Vec<Value>, Error> {
-    merge_or_delete(original, gone, meta, true)
+    merge_or_delete(original, gone, meta, true, &mut Vec::new())
 }
 
+/// `slots` holds the items of the original where upstream's array has them: deleted ones leave room at the end
+/// that new ones take, which shows in the order under `$setElementOrder`.
 fn merge_or_delete(
     mut original: Vec<Value>,
     mut patch: Vec<Value>,
     meta: &Meta<'_>,
     delete: bool,
+    slots: &mut Vec<Value>,
 ) -> Result<Vec<Value>, Error> {
     if original.is_empty() && patch.is_empty() {
         return Ok(original);
@@ -36,15 +39,21 @@ fn merge_or_delete(
         return arrange(merged, &patch, &original, meta.key.unwrap_or_default(), false);
     }
     let key = meta.key.ok_or_else(|| Error::NoKeyDeclared(kind(meta.shape)))?;
-    if take_directives(&mut original, &mut patch, key)? {
+    if take_directives(&mut original, &mut patch, key, slots)? {
         original = std::mem::take(&mut patch);
+        slots.clear();
     }
     let mut merged = original.clone();
     for item in &patch {
         let value = key_value(item, key)?;
         match find(&merged, key, value)? {
             Some(at) => merged[at] = merge_item(std::mem::take(&mut merged[at]), item.clone(), meta)?,
-            None => merged.push(item.clone()),
+            None => {
+                if let Some(slot) = slots.get_mut(merged.len()) {
+                    *slot = item.clone();
+                }
+                merged.push(item.clone());
+            }
         }
     }
     arrange(merged, &patch, &original, key, true)
@@ -65,11 +74,14 @@ pub(super) fn merge_ordered(
     meta: &Meta<'_>,
 ) -> Result<Option<Vec<Value>>, Error> {
     check_order(patch.as_deref().unwrap_or_default(), &order, meta.key)?;
+    let mut slots = original.clone().unwrap_or_default();
     let merged = match (original.clone(), patch.clone()) {
         (None, None) => return Ok(None),
         (Some(original), None) => original,
         (None, Some(patch)) => patch.into_iter().filter_map(without_directives).collect(),
-        (Some(original), Some(patch)) if meta.strategy.merge => merge(original, patch, meta)?,
+        (Some(original), Some(patch)) if meta.strategy.merge => {
+            merge_or_delete(original, patch, meta, false, &mut slots)?
+        }
         (Some(_), Some(patch)) => patch,
     };
     let (original, patch) = (original.unwrap_or_default(), patch.unwrap_or_default());
@@ -77,7 +89,8 @@ pub(super) fn merge_ordered(
         return Err(Error::NoItems);
     }
     let objects = objects(&original, &patch)?;
-    arrange(merged, &order, &original, meta.key.unwrap_or_default(), objects).map(Some)
+    let server = if slots.len() == original.len() { &slots } else { &original };
+    arrange(merged, &order, server, meta.key.unwrap_or_default(), objects).map(Some)
 }
 
 /// The patch's items, deletions apart, must stand in the order given, all of them.
@@ -88,20 +101,19 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     if key.is_some() {
         patch.iter().try_for_each(object)?;
     }
-    let mut rest = order.iter();
-    let directive = |item: &&Value| item.get(DIRECTIVE).is_none();
-    for item in patch.iter().filter(directive) {
-        let mut found = false;
-        for place in rest.by_ref() {
-            if same(item, place, key)? {
-                found = true;
-                break;
-            }
+    let deleted = |item: &&Value| key.is_some() && item[DIRECTIVE].str() == "delete";
+    let mut items = patch.iter().filter(|item| !deleted(item)).peekable();
+    for place in order {
+        while items.next_if(|item| item.get(DIRECTIVE).is_some()).is_some() {}
+        let Some(item) = items.peek() else { return Ok(()) };
+        if same(item, place, key)? {
+            items.next();
         }
-        if !found {
-            let shown = |list: &[Value]| printed(&Value::Array(list.to_vec()));
-            return Err(Error::OrderMismatch { patch: shown(patch), order: shown(order) });
-        }
+    }
+    // Other directives behind the last item named are not passed over any more, as upstream has it.
+    if items.peek().is_some() {
+        let shown = |list: &[Value]| printed(&Value::Array(list.to_vec()));
+        return Err(Error::OrderMismatch { patch: shown(patch), order: shown(order) });
     }
     Ok(())
 }
@@ -134,8 +146,8 @@ fn arrange(
         }
     }
     let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|i| contains(order, i, key));
-    named.sort_by_key(|item| place(order, item, key));
-    others.sort_by_key(|item| place(server, item, key));
+    sort(&mut named, order, key);
+    sort(&mut others, server, key);
     let mut out = Vec::with_capacity(named.len() + others.len());
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
     while let (Some(other), Some(next)) = (others.peek(), named.peek()) {
@@ -145,6 +157,26 @@ fn arrange(
     out.extend(named);
     out.extend(others);
     Ok(out)
+}
+
+/// Into the order of a list.
+fn sort(items: &mut [Value], order: &[Value], key: Option<&str>) {
+    if items.iter().all(|item| contains(order, item, key)) {
+        return items.sort_by_key(|item| place(order, item, key));
+    }
+    // Items that the list doesn't hold are less than all, and all are less than they: where that leads depends on
+    // how one sorts, so this is how upstream does.
+    let less = |a: &Value, b: &Value| match (place(order, a, key), place(order, b, key)) {
+        (Some(a), Some(b)) => a < b,
+        _ => true,
+    };
+    for end in 1..items.len() {
+        let mut at = end;
+        while at > 0 && less(&items[at], &items[at - 1]) {
+            items.swap(at, at - 1);
+            at -= 1;
+        }
+    }
 }
 
 fn place(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
@@ -169,7 +201,12 @@ fn unique<'a>(items: impl Iterator<Item = &'a Value>) -> Vec<Value> {
 }
 
 /// Carries out `$patch: delete` items, takes directives out of the patch, and says whether it replaces the list.
-fn take_directives(original: &mut Vec<Value>, patch: &mut Vec<Value>, key: &str) -> Result<bool, Error> {
+fn take_directives(
+    original: &mut Vec<Value>,
+    patch: &mut Vec<Value>,
+    key: &str,
+    slots: &mut [Value],
+) -> Result<bool, Error> {
     let mut replace = false;
     for item in std::mem::take(patch) {
         match item.get(DIRECTIVE) {
@@ -179,6 +216,9 @@ fn take_directives(original: &mut Vec<Value>, patch: &mut Vec<Value>, key: &str)
                     let value = key_value(&item, key)?;
                     while let Some(at) = find(original, key, value)? {
                         original.remove(at);
+                        for slot in at..original.len().min(slots.len()) {
+                            slots[slot] = original[slot].clone();
+                        }
                     }
                 }
                 "replace" => replace = true,

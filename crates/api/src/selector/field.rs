@@ -20,7 +20,11 @@ impl FieldSelector {
             let Some((field, equals, value)) = term(part) else {
                 return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
             };
-            terms.push((field.to_owned(), equals, unescaped(value)?));
+            let value = unescaped(value)?;
+            // A term without anything says nothing.
+            if !(field.is_empty() && value.is_empty()) {
+                terms.push((field.to_owned(), equals, value));
+            }
         }
         Ok(FieldSelector { terms })
     }

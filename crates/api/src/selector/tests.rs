@@ -154,6 +154,7 @@ fn field_selectors() {
         ("a=", "a="),
         ("a!=", "a!="),
         ("spec.nodeName!=é", "spec.nodeName!=é"),
+        ("=,a=1", "a=1"),
     ] {
         assert_eq!(parsed(text).unwrap(), printed, "{text}");
     }
