@@ -1,5 +1,7 @@
 //! Discovery and OpenAPI: documents derived from the tables.
 
+mod openapi;
+
 use super::negotiate::{self, Offer};
 use super::output;
 use super::route::Asked;
@@ -36,6 +38,7 @@ pub(super) fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, S
     match parts.as_slice() {
         ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &CORE))),
         ["apis"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &GROUPS))),
+        ["openapi", rest @ ..] => return openapi::serve(asked, rest),
         _ => {}
     }
     let document = match parts.as_slice() {
