@@ -36,6 +36,7 @@ mod root_ca;
 mod service;
 mod service_account;
 mod stateful_set;
+mod storage_protection;
 mod taint;
 mod taint_eviction;
 mod ttl_after_finished;
@@ -124,6 +125,8 @@ const CONTROLLERS: &[Controller] = controllers! {
     "certificate-controller" => certificates::run_approver,
     "certificate-controller" => certificates::run_signer,
     "certificate-controller" => certificates::run_cleaner,
+    "pvc-protection-controller" => storage_protection::run_claims,
+    "pv-protection-controller" => storage_protection::run_volumes,
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.

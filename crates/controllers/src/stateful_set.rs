@@ -17,7 +17,7 @@ use kaji_client::event::EventType;
 use kaji_client::informer::Informer;
 use kaji_client::{Next, ObjectKey, WorkQueue};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use plan::{Plan, Step, View};
 use std::sync::Arc;
 
@@ -213,9 +213,11 @@ impl Work {
             let key = key_of(&claim);
             let Some(found) = self.claims.get(&key) else { continue };
             if let Some(owners) = claim_owners(set, pod, in_range, &found) {
-                let change = serde_json::json!({"metadata": {"resourceVersion": found.metadata.resource_version, "ownerReferences": owners}});
+                let mut after = PersistentVolumeClaim::clone(&found);
+                after.metadata.owner_references = Some(owners);
                 let api: Api<PersistentVolumeClaim> = Api::namespaced(self.cx.client.clone(), &key.namespace);
-                gone_is_fine(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(change)).await)?;
+                // Not a patch: the controller's role has no such verb on claims.
+                gone_is_fine(api.replace(&key.name, &PostParams::default(), &after).await)?;
             }
         }
         Ok(())

@@ -267,3 +267,31 @@ async fn cron_jobs_make_jobs_and_forget_old_ones() {
     world.until("c", succeeded).await;
     assert!(world.list::<Job>().await.iter().all(|j| j.metadata.name.as_deref().is_some_and(|n| n.starts_with("c-"))));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_go_with_pods_that_are_scaled_away() {
+    let world = World::start(&["n1"]).await;
+    let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let spec = json!({"replicas": 2, "serviceName": "web", "selector": {"matchLabels": {"app": "web"}}, "template": template("v1"),
+        "volumeClaimTemplates": [claim], "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Delete"}});
+    world.create::<StatefulSet>("n", &json!({"metadata": {"name": "db", "namespace": "n"}, "spec": spec})).await;
+    let ready = |count: i32| {
+        move |s: Option<&StatefulSet>| {
+            s.and_then(|s| s.status.as_ref()).is_some_and(|s| s.ready_replicas == Some(count) && s.replicas == count)
+        }
+    };
+    world.until("db", ready(2)).await;
+    let api: Api<StatefulSet> = Api::namespaced(world.client.clone(), "n");
+    let fewer = json!({"spec": {"replicas": 1}});
+    api.patch("db", &PatchParams::default(), &Patch::Merge(fewer)).await.unwrap();
+    world.until("db", ready(1)).await;
+    world.until::<PersistentVolumeClaim>("data-db-1", |c| c.is_none()).await;
+
+    // One in use stays until its pod goes.
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "n");
+    claims.delete("data-db-0", &DeleteParams::default()).await.unwrap();
+    let kept = claims.get("data-db-0").await.unwrap();
+    assert!(kept.metadata.deletion_timestamp.is_some());
+    api.delete("db", &DeleteParams::background()).await.unwrap();
+    world.until::<PersistentVolumeClaim>("data-db-0", |c| c.is_none()).await;
+}
