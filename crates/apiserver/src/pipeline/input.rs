@@ -101,9 +101,14 @@ fn check_kind(expected: Expected, object: &Value) -> Result<(), Status> {
     }
     let wanted = expected.api_version();
     if !kind.is_empty() && kind != expected.kind {
+        let api_version = if api_version.is_empty() { &wanted } else { api_version };
         return Err(Status::bad_request(wrong_kind(expected, api_version, kind)));
     }
     if !api_version.is_empty() && api_version != wanted && !same_kind_elsewhere(expected, api_version) {
+        let (group, version) = split(api_version);
+        if schema::kind(group, version, expected.kind).is_none() {
+            return Err(Status::bad_request(wrong_kind(expected, api_version, expected.kind)));
+        }
         return Err(Status::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
         )));
@@ -166,8 +171,9 @@ fn undecodable(expected: Expected, media: Media, body: &[u8], error: &DecodeErro
             Status::bad_request(cannot_be_handled(expected.kind, version, expected.kind, &error.to_string()))
         }
         None => Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {error} ({})",
+            "the object provided is unrecognized (must be of type {}): {}{error} ({})",
             expected.kind,
+            if media == Media::Json { "couldn't get version/kind; json parse error: " } else { "" },
             summary(body)
         )),
     }

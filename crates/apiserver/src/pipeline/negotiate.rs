@@ -92,10 +92,13 @@ pub(crate) fn format(headers: &HeaderMap, query: &Query, offer: Offer) -> Result
         return Ok(Format { pretty, ..Format::JSON });
     }
     let clause = clauses(&accept).into_iter().find_map(|c| c.accepted(offer));
-    clause.map(|(media, shape)| Format { media, shape, pretty }).ok_or_else(|| {
-        let names = if offer == Offer::Stream { STREAM_NAMES } else { NAMES };
-        Status::not_acceptable(format!("only the following media types are accepted: {names}"))
-    })
+    clause.map(|(media, shape)| Format { media, shape, pretty }).ok_or_else(|| not_acceptable(offer))
+}
+
+/// 406, with what would be accepted.
+pub(crate) fn not_acceptable(offer: Offer) -> Status {
+    let names = if offer == Offer::Stream { STREAM_NAMES } else { NAMES };
+    Status::not_acceptable(format!("only the following media types are accepted: {names}"))
 }
 
 fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {

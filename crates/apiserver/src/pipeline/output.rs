@@ -259,6 +259,14 @@ pub(crate) fn document(code: u16, object: &Value, format: Format) -> Response {
     respond(code, format.media, with_newline(encode(object, format), format))
 }
 
+/// Like [`document`], but for what has object metadata and is shown by it alone when asked to.
+pub(crate) fn metadata_or_document(code: u16, object: &Value, format: Format) -> Response {
+    match format.shape {
+        Shape::Partial(version) => document(code, &partial(object, version), format),
+        Shape::Whole | Shape::Table(_) => document(code, object, format),
+    }
+}
+
 /// A failure; the form falls back to JSON.
 pub(crate) fn failure(status: &Status, format: Format) -> Response {
     let mut object = status.to_value();

@@ -1,7 +1,7 @@
 //! Requests to resources: each verb parsed, done by the registry, and answered.
 
 use super::input::{self, Expected};
-use super::negotiate::{self, Format, Media, Offer};
+use super::negotiate::{self, Format, Media, Offer, Shape};
 use super::output::{self, ListHead, Presenter};
 use super::route::Asked;
 use super::table::TableOptions;
@@ -25,6 +25,7 @@ pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -
     }
     let sub = asked.info.subresource.clone();
     if virtual_resource::handles(target.resource, &sub) {
+        deprecation(target).into_iter().for_each(|text| asked.cx.warnings.add(text));
         return of_virtual(asked, target, &verb, body).await;
     }
     if stream::handles(&sub) {
@@ -33,6 +34,7 @@ pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -
     if !sub.is_empty() && !subresource::handles(&sub) {
         return Ok(super::route::not_found());
     }
+    deprecation(target).into_iter().for_each(|text| asked.cx.warnings.add(text));
     match verb.as_str() {
         "get" => get(&asked, target).await,
         "list" => list(&asked, target).await,
@@ -43,6 +45,15 @@ pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -
         "delete" => delete(asked, target, body).await,
         "deletecollection" => delete_collection(asked, target, body).await,
         _ => Err(Status::method_not_supported(&target.resource.group_resource(), &verb)),
+    }
+}
+
+/// What users of a kind that is on its way out are told.
+fn deprecation(target: Target) -> Option<&'static str> {
+    match (target.resource.group, target.resource.plural) {
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        _ => None,
     }
 }
 
@@ -222,7 +233,7 @@ async fn change(
 
 fn sub_answer(scope: &Scope<'_>, presenter: &Presenter, entry: &crate::cache::Entry) -> Result<Response, Status> {
     match subresource::view(scope, &entry.decode())? {
-        Some(view) => Ok(output::document(200, &view, presenter.format)),
+        Some(view) => Ok(output::metadata_or_document(200, &view, presenter.format)),
         None => Ok(presenter.object(200, entry)),
     }
 }
@@ -303,19 +314,23 @@ async fn of_virtual(mut asked: Asked<'_>, target: Target, verb: &str, body: Requ
     let format = asked.format(Offer::Objects)?;
     let media = asked.media();
     if verb == "create" {
+        // Reviews and tokens have no rows.
+        if matches!(format.shape, Shape::Table(_)) {
+            return Err(negotiate::not_acceptable(Offer::Plain));
+        }
         let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
         asked.cx.dry_run = options.dry_run;
         let bytes = input::read(body).await?;
         let object = input::decode(of_sub(target)?, media?, &bytes, options.validation, &asked.cx.warnings)?;
         let answer = virtual_resource::create(ask(&asked, target), object).await?;
-        return Ok(output::document(201, &answer, format));
+        return Ok(output::metadata_or_document(201, &answer, format));
     }
     let table = TableOptions::parse(&asked.query)?;
     let presenter = Presenter { row: target.resource, stored: target.resource, format, table };
     match verb {
         "get" => {
             let object = virtual_resource::get(ask(&asked, target)).await?;
-            Ok(output::document(200, &object, format))
+            Ok(output::metadata_or_document(200, &object, format))
         }
         "list" => Ok(presenter.list_values(virtual_resource::list(ask(&asked, target)).await?)),
         _ => Err(Status::method_not_supported(&target.resource.group_resource(), verb)),

@@ -133,6 +133,8 @@ fn paths() -> Value {
     let mut all: Vec<String> =
         ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/metrics", "/version"].map(str::to_owned).into();
     all.extend(["/openapi/v2", "/openapi/v3", "/healthz/ping", "/livez/ping", "/readyz/ping"].map(str::to_owned));
+    all.extend(["/healthz/etcd", "/livez/etcd", "/readyz/etcd", "/apis/", "/openapi/v3/"].map(str::to_owned));
+    all.extend(["/.well-known/openid-configuration", "/openid/v1/jwks"].map(str::to_owned));
     for row in kaji_api::resource::all().iter().filter(|r| r.enabled && !r.group.is_empty()) {
         all.push(format!("/apis/{}", row.group));
         all.push(format!("/apis/{}/{}", row.group, row.version));

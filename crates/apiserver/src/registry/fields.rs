@@ -19,8 +19,7 @@ pub(crate) struct Selection {
 impl Selection {
     /// From the options of a request; unsupported fields are refused as upstream words it.
     pub(crate) fn parse(scope: &Scope<'_>, options: &ListOptions) -> Result<Self, Status> {
-        let labels = LabelSelector::parse(&options.label_selector)
-            .map_err(|why| Status::bad_request(format!("unable to parse requirement: {why}")))?;
+        let labels = LabelSelector::parse(&options.label_selector).map_err(Status::bad_request)?;
         let mut fields = FieldSelector::parse(&options.field_selector).map_err(Status::bad_request)?;
         for (field, _, _) in &mut fields.terms {
             *field = supported(scope.row, scope.stored, field)?;

@@ -29,7 +29,7 @@ impl Strategy for ConfigMaps {
         }
         if size > MAX_SIZE {
             let message = format!("Too long: may not be more than {MAX_SIZE} bytes");
-            e.0.push(FieldError { reason: Reason::TooLong, field: String::new(), message });
+            e.0.push(FieldError { reason: Reason::TooLong, field: "[]".to_owned(), message });
         }
     }
 

@@ -40,6 +40,35 @@ async fn objects_come_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_rows_makes_no_table() {
+    let s = Server::with_namespace("ns").await;
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let review = br#"{"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}"#;
+    let ask = async |shape: &str| {
+        let accept = format!("application/json;as={shape};v=v1;g=meta.k8s.io");
+        s.request("POST", path, &[("content-type", "application/json"), ("accept", &accept)], review).await
+    };
+    assert_eq!(ask("Table").await.code, 406);
+    let partial = ask("PartialObjectMetadata").await.ok();
+    assert_eq!((&partial["kind"], partial.get("status")), (&json!("PartialObjectMetadata"), None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deprecated_kinds_are_warned_of() {
+    let s = Server::with_namespace("ns").await;
+    let warning = async |path: &str| s.get(path).await.warnings().pop();
+    assert_eq!(
+        warning("/api/v1/namespaces/ns/endpoints").await.as_deref(),
+        Some("299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"")
+    );
+    assert_eq!(
+        warning("/api/v1/componentstatuses").await.as_deref(),
+        Some("299 - \"v1 ComponentStatus is deprecated in v1.19+\"")
+    );
+    assert_eq!(warning(MAPS).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_are_read_in_three_media() {
     let s = Server::with_namespace("ns").await;
     let yaml = b"kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: from-yaml\ndata:\n  k: v\n";

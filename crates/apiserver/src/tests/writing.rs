@@ -83,7 +83,24 @@ async fn creation_is_refused_with_upstream_s_words() {
     let version = json!({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "x"}});
     assert_eq!(
         s.post(MAPS, &version).await.message(400),
-        "the API version in the data (v2) does not match the expected API version (v1)"
+        "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version \
+         \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    );
+    assert_eq!(
+        s.post(MAPS, &json!({"kind": "Service", "metadata": {"name": "x"}})).await.message(400),
+        "Service in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Service) to (core.ConfigMap): \
+         unknown conversion"
+    );
+    let scaler = json!({"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v1", "metadata": {"name": "x"}});
+    assert_eq!(
+        s.post("/apis/autoscaling/v2/namespaces/ns/horizontalpodautoscalers", &scaler).await.message(400),
+        "the API version in the data (autoscaling/v1) does not match the expected API version (autoscaling/v2)"
+    );
+    let json = [("content-type", "application/json")];
+    assert_eq!(
+        s.request("POST", MAPS, &json, b"{\"metadata\":").await.message(400),
+        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
+         unexpected end of JSON input ({\"metadata\":)"
     );
 }
 

@@ -75,7 +75,7 @@ fn unified(a: &[&str], b: &[&str]) -> String {
     let script = edits(a, b);
     let changed: Vec<usize> = (0..script.len()).filter(|i| script[*i] != Edit::Keep).collect();
     let Some(first) = changed.first() else { return String::new() };
-    let mut out = "--- \n+++ \n".to_owned();
+    let mut out = String::new();
     let mut start = first.saturating_sub(CONTEXT);
     for (n, at) in changed.iter().enumerate() {
         let next = changed.get(n + 1);
@@ -125,7 +125,7 @@ mod tests {
         new.set("i", 10);
         assert_eq!(
             diff(&old, &new),
-            "--- \n+++ \n@@ -7,5 +7,5 @@\n  \"f\": 6,\n  \"g\": 7,\n  \"h\": 8,\n- \"i\": 9\n+ \"i\": 10\n }\n"
+            "@@ -7,5 +7,5 @@\n  \"f\": 6,\n  \"g\": 7,\n  \"h\": 8,\n- \"i\": 9\n+ \"i\": 10\n }\n"
         );
         assert_eq!(diff(&old, &old), "");
     }
