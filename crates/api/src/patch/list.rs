@@ -216,8 +216,9 @@ fn take_directives(
                     let value = key_value(&item, key)?;
                     while let Some(at) = find(original, key, value)? {
                         original.remove(at);
-                        for slot in at..original.len().min(slots.len()) {
-                            slots[slot] = original[slot].clone();
+                        let end = original.len().min(slots.len());
+                        if at < end {
+                            slots[at..end].clone_from_slice(&original[at..end]);
                         }
                     }
                 }

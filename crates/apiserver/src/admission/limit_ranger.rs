@@ -57,11 +57,12 @@ fn applies(a: &Attributes<'_>) -> bool {
     if !a.target.resource.group.is_empty() || a.old.is_deleting() {
         return false;
     }
-    match (a.target.resource.plural, a.target.sub.map(|s| s.name), a.operation) {
-        ("pods", None, Operation::Create) | ("pods", Some("resize"), Operation::Update) => true,
-        ("persistentvolumeclaims", None, Operation::Create | Operation::Update) => true,
-        _ => false,
-    }
+    matches!(
+        (a.target.resource.plural, a.target.sub.map(|s| s.name), a.operation),
+        ("pods", None, Operation::Create)
+            | ("pods", Some("resize"), Operation::Update)
+            | ("persistentvolumeclaims", None, Operation::Create | Operation::Update)
+    )
 }
 
 async fn ranges(a: &Attributes<'_>) -> Result<Vec<Value>, Status> {

@@ -57,14 +57,14 @@ pub(super) fn trust_bundle(row: &Row<'_>) -> Vec<Value> {
 pub(super) fn pod_certificate_request(row: &Row<'_>) -> Vec<Value> {
     let spec = row.spec();
     let is_end = |kind: &&str| matches!(*kind, "Issued" | "Denied" | "Failed");
-    let kinds = row.status()["conditions"].items().iter().map(|c| c["type"].str());
+    let mut kinds = row.status()["conditions"].items().iter().map(|c| c["type"].str());
     cells![
         row.name(),
         spec["podName"].str(),
         spec["serviceAccountName"].str(),
         spec["nodeName"].str(),
         spec["signerName"].str(),
-        kinds.filter(is_end).last().unwrap_or("Pending"),
+        kinds.rfind(is_end).unwrap_or("Pending"),
         labels(&spec["unverifiedUserAnnotations"]),
     ]
 }

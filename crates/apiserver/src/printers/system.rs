@@ -79,6 +79,6 @@ pub(super) fn storage_version(row: &Row<'_>) -> Vec<Value> {
 pub(super) fn storage_version_migration(row: &Row<'_>) -> Vec<Value> {
     let told = |kind: &&str| matches!(*kind, "Running" | "Failed" | "Succeeded");
     let conditions = row.status()["conditions"].items().iter().filter(|c| is_true(c));
-    let status = conditions.map(|c| c["type"].str()).filter(told).last().unwrap_or("Unknown");
+    let status = conditions.map(|c| c["type"].str()).rfind(told).unwrap_or("Unknown");
     cells![row.name(), group_resource(&row.spec()["resource"]), status]
 }

@@ -282,20 +282,17 @@ impl Worker {
             self.stage = Stage::Ending;
             return None;
         }
-        if let Some(left) = self.deadline() {
-            if left.is_zero() {
-                self.event(
-                    EventType::Normal,
-                    "DeadlineExceeded",
-                    "Pod was active on the node longer than the specified deadline",
-                );
-                self.settle(
-                    "DeadlineExceeded",
-                    "Pod was active on the node longer than the specified deadline".to_owned(),
-                );
-                self.publish(true);
-                return None;
-            }
+        if let Some(left) = self.deadline()
+            && left.is_zero()
+        {
+            self.event(
+                EventType::Normal,
+                "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline",
+            );
+            self.settle("DeadlineExceeded", "Pod was active on the node longer than the specified deadline".to_owned());
+            self.publish(true);
+            return None;
         }
         self.publish(true);
         match self.prepare(&view).await {
@@ -374,12 +371,12 @@ impl Worker {
             self.event(EventType::Warning, "NetworkNotReady", &message);
             return Err(self.retry());
         }
-        if let Some(groups) = &self.agent.cgroups {
-            if let Err(error) = groups.ensure(&self.pod) {
-                let message = format!("unable to ensure pod container exists: {error}");
-                self.event(EventType::Warning, "FailedCreatePodContainer", &message);
-                return Err(self.retry());
-            }
+        if let Some(groups) = &self.agent.cgroups
+            && let Err(error) = groups.ensure(&self.pod)
+        {
+            let message = format!("unable to ensure pod container exists: {error}");
+            self.event(EventType::Warning, "FailedCreatePodContainer", &message);
+            return Err(self.retry());
         }
         let ips = self.ips(view);
         match self.agent.volumes.set_up(&self.pod, &ips, &self.agent.facts()).await {

@@ -131,7 +131,7 @@ impl Runtime for Simulated {
         let mut freed = Vec::new();
         for sandbox in sandboxes.filter(|sandbox| sandbox.id == id && sandbox.ready) {
             sandbox.ready = false;
-            freed.extend(sandbox.ips.drain(..));
+            freed.append(&mut sandbox.ips);
         }
         for ip in freed.iter().filter_map(|ip| ip.parse().ok()) {
             memory.taken.remove(&ip);

@@ -29,10 +29,10 @@ pub(super) fn write(dir: &Path, files: &Files, prepare: impl Fn(&Path) -> io::Re
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file name leads out of its volume"));
     }
     let current = std::fs::read_link(dir.join(DATA)).ok().map(|name| dir.join(name));
-    if let Some(current) = &current {
-        if shows(current, files) {
-            return link_names(dir, files);
-        }
+    if let Some(current) = &current
+        && shows(current, files)
+    {
+        return link_names(dir, files);
     }
     let next = new_dir(dir)?;
     let written = fill(&next, files).and_then(|()| prepare(&next)).and_then(|()| switch(dir, &next));
@@ -51,17 +51,17 @@ pub(super) fn write(dir: &Path, files: &Files, prepare: impl Fn(&Path) -> io::Re
 /// Whether a directory holds exactly these files.
 fn shows(current: &Path, files: &Files) -> bool {
     let mut found = Vec::new();
-    if list(current, current, &mut found).is_err() || found.len() != files.len() {
+    if list(current, &mut found).is_err() || found.len() != files.len() {
         return false;
     }
     files.iter().all(|(path, file)| std::fs::read(current.join(path)).is_ok_and(|data| data == file.data))
 }
 
-fn list(base: &Path, dir: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+fn list(dir: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            list(base, &entry.path(), found)?;
+            list(&entry.path(), found)?;
         } else {
             found.push(entry.path());
         }

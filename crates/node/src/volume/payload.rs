@@ -45,7 +45,7 @@ pub(super) async fn config_map(
         data.extend(map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes())));
         data.extend(map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())));
     }
-    select(data, items, mode, optional, || format!("configmap references non-existent config key: {{}}"))
+    select(data, items, mode, optional, || "configmap references non-existent config key: {}".to_string())
 }
 
 /// The files of a secret.

@@ -113,7 +113,7 @@ mod tests {
     async fn answers_and_failures_are_counted_apart() {
         let act = |_, number: u64| async move {
             tokio::task::yield_now().await;
-            if number % 2 == 0 { Ok(10) } else { anyhow::bail!("odd") }
+            if number.is_multiple_of(2) { Ok(10) } else { anyhow::bail!("odd") }
         };
         let measured = repeat(3, Duration::from_millis(20), act).await;
         assert_eq!(measured.latencies.total() + measured.errors, measured.tries.iter().sum::<u64>());
