@@ -4,7 +4,7 @@
 mod usage;
 
 use crate::Context;
-use crate::context::{enqueue, key_of};
+use crate::context::key_of;
 use crate::discovery::{self, Found};
 use crate::write::gone_is_fine;
 use jiff::Timestamp;
@@ -40,7 +40,14 @@ pub(crate) async fn run(cx: Context) {
         queue: queue.clone(),
         cx,
     });
-    enqueue(&work.quotas, &queue);
+    let changed = queue.clone();
+    work.quotas.on_change(move |change| {
+        // Admission charges the status at every write; a recount then might not see what was just let in.
+        let spec = |q: &Option<Arc<ResourceQuota>>| q.as_ref().map(|q| q.spec.clone());
+        if spec(&change.old) != spec(&change.new) {
+            changed.add(change.key.clone());
+        }
+    });
     work.follow();
     work.quotas.synced().await;
     work.pods.synced().await;
