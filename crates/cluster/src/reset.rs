@@ -114,7 +114,7 @@ pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), Re
             Trace::Interface(name) => kaji_network::bridge::remove(name).await.map_err(io::Error::other),
             Trace::Table(name) => kaji_network::proxy::cleanup(name).map_err(io::Error::other),
             Trace::Namespace(path) | Trace::Files(path) => std::fs::remove_dir_all(path),
-            Trace::Cgroup(path) => remove_cgroup(path),
+            Trace::Cgroup(path) => remove_cgroup_once_empty(path).await,
         };
         match done {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(ResetError { trace, cause }),
@@ -149,6 +149,19 @@ fn end_with_children(pid: i32) {
         let _ = kill_process(process, Signal::KILL);
     }
     children.split_whitespace().filter_map(|child| child.parse().ok()).for_each(end_with_children);
+}
+
+/// Processes that were just killed leave their groups within moments.
+async fn remove_cgroup_once_empty(path: &Path) -> io::Result<()> {
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..100 {
+        look.tick().await;
+        match remove_cgroup(path) {
+            Err(busy) if busy.kind() == io::ErrorKind::ResourceBusy => {}
+            other => return other,
+        }
+    }
+    remove_cgroup(path)
 }
 
 /// Removes a group and those below it: directories only, deepest first.
