@@ -63,15 +63,15 @@ pub fn mounts_below(mounts: &str, dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Processes, other than this one, whose command line names a path below the directory.
-pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
+/// Processes, other than this one, whose command line names a path below one of the directories.
+pub fn processes_of(dirs: &[&Path]) -> Vec<(i32, String)> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
-    let needle = format!("{}/", dir.display());
+    let needles: Vec<String> = dirs.iter().map(|dir| format!("{}/", dir.display())).collect();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let named = |pid: i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-        words.iter().any(|w| w.contains(&needle)).then(|| (pid, words[0].clone()))
+        words.iter().any(|w| needles.iter().any(|n| w.contains(n))).then(|| (pid, words[0].clone()))
     };
     entries
         .filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok())
@@ -82,11 +82,11 @@ pub fn processes_of(dir: &Path) -> Vec<(i32, String)> {
 
 /// All that a cluster left on the machine, in the order of removal.
 pub fn traces(dir: &DataDir, instance: Option<&Instance>) -> Vec<Trace> {
-    let mut all: Vec<Trace> =
-        processes_of(dir.path()).into_iter().map(|(pid, name)| Trace::Process(pid, name)).collect();
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let runtime = instance.map(Instance::runtime_dir);
-    for place in std::iter::once(dir.path()).chain(runtime.as_deref()) {
+    let places: Vec<&Path> = std::iter::once(dir.path()).chain(runtime.as_deref()).collect();
+    let mut all: Vec<Trace> = processes_of(&places).into_iter().map(|(pid, name)| Trace::Process(pid, name)).collect();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for place in &places {
         all.extend(mounts_below(&mounts, place).into_iter().map(Trace::Mount));
     }
     if let Some(instance) = instance {
@@ -105,7 +105,9 @@ pub fn traces(dir: &DataDir, instance: Option<&Instance>) -> Vec<Trace> {
 
 /// Removes all traces. Processes first, since they hold the mounts.
 pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), ResetError> {
-    end_processes(dir.path()).await?;
+    let runtime = instance.map(Instance::runtime_dir);
+    let places: Vec<&Path> = std::iter::once(dir.path()).chain(runtime.as_deref()).collect();
+    end_processes(&places).await;
     for trace in traces(dir, instance) {
         let done = match &trace {
             // Nothing is left of those but what cannot be ended.
@@ -125,20 +127,19 @@ pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), Re
 }
 
 /// Ends containerd before its shims (it would start them anew) and containers with their shims.
-async fn end_processes(dir: &Path) -> Result<(), ResetError> {
+async fn end_processes(places: &[&Path]) {
     let mut look = tokio::time::interval(Duration::from_millis(100));
     for _ in 0..100 {
         look.tick().await;
-        let mut left = processes_of(dir);
+        let mut left = processes_of(places);
         left.sort_by_key(|(_, name)| name.contains("shim"));
         if left.is_empty() {
-            return Ok(());
+            return;
         }
         for (pid, _) in left {
             end_with_children(pid);
         }
     }
-    Ok(())
 }
 
 /// Kills a process and those that descend from it (a shim's containers).
