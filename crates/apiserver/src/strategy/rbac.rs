@@ -55,12 +55,21 @@ impl Strategy for Roles {
         old: Option<&'a Value>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         let resource = if self.namespaced { "roles" } else { "clusterroles" };
-        Box::pin(async move {
-            let (namespace, name) = (obj.namespace().to_owned(), cx.info.name.as_str());
-            let grant = Grant { user: &cx.user, resource, namespace: &namespace, name, object: obj, old };
-            check_grant(api.authorizers(), grant).await
-        })
+        Box::pin(may_grant(api, cx, resource, obj, old))
     }
+}
+
+/// Nobody may grant what they don't hold.
+async fn may_grant(
+    api: &Api,
+    cx: &RequestContext,
+    resource: &'static str,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let (namespace, name) = (object.namespace().to_owned(), cx.info.name.as_str());
+    let grant = Grant { user: &cx.user, resource, namespace: &namespace, name, object, old };
+    check_grant(api.authorizers(), grant).await
 }
 
 impl Roles {
@@ -138,11 +147,7 @@ impl Strategy for Bindings {
         old: Option<&'a Value>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         let resource = if self.namespaced { "rolebindings" } else { "clusterrolebindings" };
-        Box::pin(async move {
-            let (namespace, name) = (obj.namespace().to_owned(), cx.info.name.as_str());
-            let grant = Grant { user: &cx.user, resource, namespace: &namespace, name, object: obj, old };
-            check_grant(api.authorizers(), grant).await
-        })
+        Box::pin(may_grant(api, cx, resource, obj, old))
     }
 }
 
