@@ -80,6 +80,7 @@ pub(crate) fn emit(t: &Tables) -> String {
 
 const HELPERS: &str = "\
 const fn b(s: &'static str) -> Name { Cow::Borrowed(s) }
+const fn l(words: &'static [&'static str]) -> Cow<'static, [&'static str]> { Cow::Borrowed(words) }
 const fn s(start: u32, len: u16) -> Span { Span { start, len } }
 const fn j(name: &'static str, field: u32) -> FlatDef { FlatDef { name: b(name), field } }
 const fn f(name: &'static str, number: u16, flags: u16, shape: u16, note: u16, place: u16) -> FieldDef {
@@ -131,8 +132,8 @@ fn resource(r: &ResourceRow) -> String {
     let [sg, sv, sk] = &r.storage;
     format!(
         "ResourceDef {{ group: {:?}, version: {:?}, plural: {:?}, singular: {:?}, kind: {:?}, namespaced: {}, \
-         short: &{:?}, categories: &{:?}, verbs: &{:?}, enabled: {}, storage: ({sg:?}, {sv:?}, {sk:?}), prefix: {:?}, \
-         field_selectors: &{:?}, sub: &[{}], storage_hash: {:?}, ty: Some(TypeRef {{ schema: &SCHEMA, id: {} }}) }}",
+         short: l(&{:?}), categories: l(&{:?}), verbs: &{:?}, enabled: {}, storage: ({sg:?}, {sv:?}, {sk:?}), prefix: {:?}, \
+         field_selectors: l(&{:?}), sub: Cow::Borrowed(&[{}]), storage_hash: {:?}, ty: Some(TypeRef {{ schema: &SCHEMA, id: {} }}) }}",
         r.group,
         r.version,
         r.plural,

@@ -220,8 +220,8 @@ fn resource_value(row: &ResourceDef) -> Value {
         "kind": (row.kind),
         "verbs": (row.verbs.to_vec())
     });
-    set_words(&mut out, "shortNames", row.short);
-    set_words(&mut out, "categories", row.categories);
+    set_words(&mut out, "shortNames", &row.short);
+    set_words(&mut out, "categories", &row.categories);
     if !row.storage_hash.is_empty() {
         out.set("storageVersionHash", row.storage_hash);
     }
@@ -271,8 +271,8 @@ fn aggregated_resource(row: &ResourceDef) -> Value {
         "singularResource": (row.singular),
         "verbs": (row.verbs.to_vec())
     });
-    set_words(&mut out, "shortNames", row.short);
-    set_words(&mut out, "categories", row.categories);
+    set_words(&mut out, "shortNames", &row.short);
+    set_words(&mut out, "categories", &row.categories);
     if !row.sub.is_empty() {
         let subresource = |sub: &SubresourceDef| {
             let (group, version) = if is_foreign(row, sub) { (sub.group, sub.version) } else { ("", "") };

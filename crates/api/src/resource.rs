@@ -2,7 +2,9 @@
 
 use crate::schema::TypeRef;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A group and a resource name (`deployments` in `apps`); the group is empty for the core group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,9 +82,9 @@ pub struct ResourceDef {
     /// Lives in namespaces.
     pub namespaced: bool,
     /// Short names for people.
-    pub short: &'static [&'static str],
+    pub short: Cow<'static, [&'static str]>,
     /// Categories such as `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Cow<'static, [&'static str]>,
     /// Verbs, sorted as discovery lists them.
     pub verbs: &'static [&'static str],
     /// Served without any flag in 1.36.
@@ -92,17 +94,17 @@ pub struct ResourceDef {
     /// Key prefix below `/registry/`: `pods`, `minions`, `services/specs`.
     pub prefix: &'static str,
     /// Field selectors beyond names that it supports.
-    pub field_selectors: &'static [&'static str],
+    pub field_selectors: Cow<'static, [&'static str]>,
     /// Subresources.
-    pub sub: &'static [SubresourceDef],
+    pub sub: Cow<'static, [SubresourceDef]>,
     /// The hash that discovery shows; opaque to clients.
     pub storage_hash: &'static str,
-    /// The schema of its objects; `None` never happens for rows that are served.
+    /// The schema of its objects; none for custom resources, whose schema comes and goes with their definition.
     pub ty: Option<TypeRef<'static>>,
 }
 
 /// One subresource of a resource.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SubresourceDef {
     /// `status`, `scale`, `exec`, …
     pub name: &'static str,
@@ -128,8 +130,8 @@ impl ResourceDef {
     }
 
     /// The subresource of that name.
-    pub fn subresource(&self, name: &str) -> Option<&SubresourceDef> {
-        self.sub.iter().find(|s| s.name == name)
+    pub fn subresource(&self, name: &str) -> Option<SubresourceDef> {
+        self.sub.iter().find(|s| s.name == name).copied()
     }
 }
 
@@ -168,4 +170,21 @@ pub fn groups() -> &'static [GroupDef] {
 /// The built-in row for a path's group, version and plural.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static ResourceDef> {
     crate::schema::built_in_resource(group, version, plural)
+}
+
+/// A name that lives as long as the program, the same for equal texts.
+///
+/// Rows hold such names. Those of custom resources are kept when their definition goes: some hundred bytes per
+/// definition with a name never seen before.
+pub fn intern(name: &str) -> &'static str {
+    static NAMES: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    match names.get(name) {
+        Some(known) => known,
+        None => {
+            let kept: &'static str = Box::leak(name.into());
+            names.insert(kept);
+            kept
+        }
+    }
 }

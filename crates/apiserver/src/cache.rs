@@ -19,7 +19,7 @@ pub(crate) use feed::{Caches, store_status};
 pub(crate) use ring::{Change, ChangeKind, Cursor, Cut};
 pub(crate) use seal::Sealer;
 
-use kaji_api::ResourceDef;
+use crate::row::Row;
 use kaji_store::Revision;
 use parking_lot::RwLock;
 use ring::Ring;
@@ -31,7 +31,7 @@ use tokio::sync::watch;
 /// The objects of one stored resource.
 pub(crate) struct Cache {
     /// The row of the version it is stored in.
-    pub(crate) row: &'static ResourceDef,
+    pub(crate) row: Row,
     /// `/registry/pods/`.
     pub(crate) root: String,
     state: RwLock<State>,
@@ -55,10 +55,10 @@ pub(crate) struct Snapshot {
 }
 
 impl Cache {
-    fn new(row: &'static ResourceDef, applied: watch::Receiver<Revision>) -> Self {
+    fn new(row: Row, applied: watch::Receiver<Revision>) -> Self {
         Cache {
-            row,
             root: format!("/registry/{}/", row.prefix),
+            row,
             state: RwLock::new(State { entries: BTreeMap::new(), ring: Ring::default(), revision: 0 }),
             changed: watch::Sender::new(0),
             applied,
@@ -139,6 +139,11 @@ impl Cache {
         state.ring.reset(revision);
         drop(state);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Lets go of everything; watchers are cut.
+    fn cut(&self) {
+        self.reset(BTreeMap::new(), self.last_change());
     }
 
     /// Takes over the changes of one transaction.

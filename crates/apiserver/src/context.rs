@@ -1,6 +1,7 @@
 //! What is known about a request once it has been read: who, what, how.
 
-use kaji_api::{ResourceDef, resource::SubresourceDef};
+use crate::row::Row;
+use kaji_api::resource::SubresourceDef;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,10 +112,10 @@ impl Warnings {
 }
 
 /// A resource that a request was routed to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// Its row.
-    pub resource: &'static ResourceDef,
+    pub resource: Row,
     /// The subresource's row, if the path names one.
-    pub sub: Option<&'static SubresourceDef>,
+    pub sub: Option<SubresourceDef>,
 }

@@ -14,6 +14,7 @@ pub mod context;
 pub mod pipeline;
 pub mod printers;
 pub mod registry;
+pub mod row;
 pub mod server;
 pub(crate) mod spdy;
 pub mod strategy;
@@ -24,6 +25,7 @@ pub mod virtual_resource;
 pub use config::Config;
 pub use context::{RequestContext, RequestInfo, UserInfo};
 pub use pipeline::version::git_version;
+pub use row::Row;
 pub use server::Api;
 
 #[cfg(test)]

@@ -25,11 +25,12 @@ pub(crate) use update::{Mode, Transform};
 use crate::admission::{Attributes, Operation};
 use crate::cache::{Cache, Entry, store_status};
 use crate::context::{RequestContext, Target};
+use crate::row::Row;
 use crate::server::Api;
 use crate::strategy::Strategy;
 use bytes::Bytes;
 use kaji_api::resource::SubresourceDef;
-use kaji_api::{GroupResource, ResourceDef, Status, Value, schema::TypeRef};
+use kaji_api::{GroupResource, Status, Value, schema::TypeRef};
 use kaji_store::{Change, Committed, Expect, Revision};
 use std::sync::Arc;
 
@@ -45,11 +46,11 @@ pub(crate) struct Scope<'a> {
     /// Who and how.
     pub(crate) cx: &'a RequestContext,
     /// The row of the version in the path.
-    pub(crate) row: &'static ResourceDef,
+    pub(crate) row: Row,
     /// The row of the version it is stored in.
-    pub(crate) stored: &'static ResourceDef,
+    pub(crate) stored: Row,
     /// The subresource in the path.
-    pub(crate) sub: Option<&'static SubresourceDef>,
+    pub(crate) sub: Option<SubresourceDef>,
     /// Its objects.
     pub(crate) cache: Arc<Cache>,
     /// Namespace, or empty.
@@ -71,22 +72,31 @@ impl<'a> Scope<'a> {
     pub(crate) fn new(
         api: &'a Api,
         cx: &'a RequestContext,
-        target: Target,
+        target: &Target,
         namespace: &'a str,
         name: &'a str,
     ) -> Option<Self> {
-        let cache = api.caches().get(target.resource.prefix)?.clone();
-        Some(Scope { api, cx, row: target.resource, stored: cache.row, sub: target.sub, cache, namespace, name })
+        let cache = api.caches().get(target.resource.prefix)?;
+        Some(Scope {
+            api,
+            cx,
+            row: target.resource.clone(),
+            stored: cache.row.clone(),
+            sub: target.sub,
+            cache,
+            namespace,
+            name,
+        })
     }
 
     /// The same request's view of another object.
     pub(crate) fn named<'b>(&'b self, namespace: &'b str, name: &'b str) -> Scope<'b> {
-        Scope { api: self.api, cx: self.cx, namespace, name, cache: self.cache.clone(), ..*self }
+        Scope { namespace, name, ..self.clone() }
     }
 
     /// What is special about it.
-    pub(crate) fn strategy(&self) -> &'static dyn Strategy {
-        crate::strategy::of(self.stored)
+    pub(crate) fn strategy(&self) -> &dyn Strategy {
+        self.stored.strategy()
     }
 
     /// As messages name it: group and plural of the path.
@@ -100,8 +110,8 @@ impl<'a> Scope<'a> {
     }
 
     /// The schema of the stored version.
-    pub(crate) fn ty(&self) -> TypeRef<'static> {
-        self.stored.ty.expect("rows that are served have a schema")
+    pub(crate) fn ty(&self) -> TypeRef<'_> {
+        self.stored.ty()
     }
 
     /// 404 for the object.
@@ -146,7 +156,7 @@ impl<'a> Scope<'a> {
         let mut attributes = Attributes {
             api: self.api,
             cx: self.cx,
-            target: Target { resource: self.stored, sub: self.sub },
+            target: Target { resource: self.stored.clone(), sub: self.sub },
             operation,
             namespace: self.namespace,
             name: self.name,

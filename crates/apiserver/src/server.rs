@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
+use crate::row::{CustomRows, Row};
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ pub struct Api(pub(crate) Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) config: Config,
     caches: Arc<Caches>,
+    custom: CustomRows,
     admission: Vec<Box<dyn Plugin>>,
     // Set once at start: both look at objects through the server that holds them.
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
@@ -56,6 +58,7 @@ impl Api {
         let api = Api(Arc::new(Parts {
             config,
             caches,
+            custom: CustomRows::default(),
             admission,
             authenticators: OnceLock::new(),
             authorizers: OnceLock::new(),
@@ -101,6 +104,11 @@ impl Api {
 
     pub(crate) fn caches(&self) -> &Arc<Caches> {
         &self.0.caches
+    }
+
+    /// The custom resources that are served now.
+    pub(crate) fn custom(&self) -> &CustomRows {
+        &self.0.custom
     }
 
     pub(crate) fn admission(&self) -> &[Box<dyn Plugin>] {
@@ -160,7 +168,7 @@ impl Api {
 }
 
 /// One row per stored resource: the one in the storage version.
-fn stored_rows() -> Vec<&'static ResourceDef> {
+fn stored_rows() -> Vec<Row> {
     let mut by_prefix: HashMap<&str, &'static ResourceDef> = HashMap::new();
     let is_stored = |row: &ResourceDef| row.storage == (row.group, row.version, row.kind);
     for row in kaji_api::resource::all().iter().filter(|r| r.enabled && !r.prefix.is_empty() && r.ty.is_some()) {
@@ -169,7 +177,7 @@ fn stored_rows() -> Vec<&'static ResourceDef> {
             *kept = row;
         }
     }
-    by_prefix.into_values().collect()
+    by_prefix.into_values().map(Row::BuiltIn).collect()
 }
 
 /// Why the server did not start.

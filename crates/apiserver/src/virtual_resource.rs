@@ -18,7 +18,7 @@ pub(crate) struct Ask<'a> {
     /// Who and how.
     pub(crate) cx: &'a RequestContext,
     /// Resource and subresource.
-    pub(crate) target: Target,
+    pub(crate) target: &'a Target,
     /// Namespace, or empty.
     pub(crate) namespace: &'a str,
     /// Name, or empty.

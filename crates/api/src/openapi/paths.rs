@@ -47,7 +47,7 @@ pub(super) fn all<'a>(rows: impl IntoIterator<Item = &'a ResourceDef>, options: 
         versions.insert((row.group, row.version));
         let installer = Installer { row, sub: None, options };
         installer.install(&mut paths);
-        for sub in row.sub {
+        for sub in row.sub.iter() {
             Installer { row, sub: Some(sub), options }.install(&mut paths);
         }
     }

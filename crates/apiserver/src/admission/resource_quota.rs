@@ -66,7 +66,7 @@ async fn check(a: &Attributes<'_>) -> Result<(), Status> {
 }
 
 fn uncounted(a: &Attributes<'_>) -> bool {
-    let resource = a.target.resource;
+    let resource = &a.target.resource;
     UNCOUNTED.contains(&(resource.group, resource.plural)) || UNCOUNTED_GROUPS.contains(&resource.group)
 }
 

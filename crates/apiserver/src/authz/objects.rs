@@ -145,7 +145,7 @@ fn changes(cursor: &mut Cursor, cache: &Cache) -> Option<Vec<Change>> {
 }
 
 fn change(cache: &Cache, entry: &Entry, now: Option<Arc<Entry>>) -> Change {
-    let (namespace, name) = entry.names(cache.row);
+    let (namespace, name) = entry.names(&cache.row);
     Change { namespace: namespace.to_owned(), name: name.to_owned(), object: now.map(Object::Stored) }
 }
 

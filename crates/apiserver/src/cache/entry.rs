@@ -4,6 +4,7 @@
 //! canonical JSON without it; the revision is only known once the write is done. The cache holds the JSON
 //! with it spliced in.
 
+use crate::row::Row;
 use bytes::Bytes;
 use kaji_api::{ResourceDef, Value, codec};
 use kaji_store::Revision;
@@ -36,8 +37,8 @@ pub(crate) struct Selected {
 
 impl Selected {
     /// From an object of a stored resource.
-    pub(crate) fn of(row: &'static ResourceDef, object: &Value) -> Self {
-        let strategy = crate::strategy::of(row);
+    pub(crate) fn of(row: &Row, object: &Value) -> Self {
+        let strategy = row.strategy();
         let field = |f: &&'static str| Some((*f, strategy.selectable(object, f)?.into()));
         Selected {
             labels: object["metadata"]["labels"].entries().map(|(k, v)| (k.into(), v.str().into())).collect(),
@@ -106,7 +107,7 @@ impl Entry {
     }
 
     /// What selectors look at; decodes the object the first time.
-    pub(crate) fn selected(&self, row: &'static ResourceDef) -> &Selected {
+    pub(crate) fn selected(&self, row: &Row) -> &Selected {
         self.selected.get_or_init(|| Selected::of(row, &self.decode()))
     }
 

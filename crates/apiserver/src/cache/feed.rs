@@ -1,13 +1,15 @@
 //! Feeding all caches from one store watch.
 
 use super::{Cache, Change, ChangeKind, Entry, Sealer};
-use kaji_api::{ResourceDef, Status, value};
+use crate::row::Row;
+use arc_swap::ArcSwap;
+use kaji_api::{Status, value};
 use kaji_store::{Event, ProgressRequest, Range, Record, Revision, Store, StoreError, Watch, Watched};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long a read waits for the cache to catch up with the store.
@@ -18,33 +20,69 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const PAGE: usize = 1000;
 const ROOT: &str = "/registry/";
 
+#[allow(dead_code, reason = "custom resources are not registered yet")]
 /// Every cache, and the revision they have all reached.
 pub(crate) struct Caches {
     store: Arc<dyn Store>,
     sealer: Sealer,
-    by_prefix: HashMap<&'static str, Arc<Cache>>,
+    by_prefix: ArcSwap<HashMap<&'static str, Arc<Cache>>>,
+    orders: mpsc::Sender<Order>,
+    // Taken by the task that follows the store.
+    ordered: Mutex<Option<mpsc::Receiver<Order>>>,
     applied: watch::Sender<Revision>,
     progress: Mutex<Option<ProgressRequest>>,
 }
 
+#[allow(dead_code, reason = "custom resources are not registered yet")]
+/// A change of what is cached; carried out between two events of the store, so that nothing is missed or seen twice.
+enum Order {
+    Add(Row, oneshot::Sender<Result<Arc<Cache>, StoreError>>),
+    Remove(&'static str),
+}
+
 type Listing = HashMap<&'static str, BTreeMap<String, Arc<Entry>>>;
 
+#[allow(dead_code, reason = "custom resources are not registered yet")]
 impl Caches {
     /// Empty caches for all resources that are served.
-    pub(crate) fn new(store: Arc<dyn Store>, sealer: Sealer, rows: &[&'static ResourceDef]) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, sealer: Sealer, rows: &[Row]) -> Self {
         let applied = watch::Sender::new(0);
-        let by_prefix = rows.iter().map(|r| (r.prefix, Arc::new(Cache::new(r, applied.subscribe())))).collect();
-        Caches { store, sealer, by_prefix, applied, progress: Mutex::default() }
+        let by_prefix = rows.iter().map(|r| (r.prefix, Arc::new(Cache::new(r.clone(), applied.subscribe()))));
+        let (orders, ordered) = mpsc::channel(64);
+        Caches {
+            store,
+            sealer,
+            by_prefix: ArcSwap::from_pointee(by_prefix.collect()),
+            orders,
+            ordered: Mutex::new(Some(ordered)),
+            applied,
+            progress: Mutex::default(),
+        }
     }
 
     /// The cache of a key prefix.
-    pub(crate) fn get(&self, prefix: &str) -> Option<&Arc<Cache>> {
-        self.by_prefix.get(prefix)
+    pub(crate) fn get(&self, prefix: &str) -> Option<Arc<Cache>> {
+        self.by_prefix.load().get(prefix).cloned()
     }
 
     /// All caches.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Cache>> {
-        self.by_prefix.values()
+    pub(crate) fn all(&self) -> Vec<Arc<Cache>> {
+        self.by_prefix.load().values().cloned().collect()
+    }
+
+    /// Begins to cache a resource, or begins anew with another row of the same prefix: who watches by the old one
+    /// is cut.
+    pub(crate) async fn add(&self, row: Row) -> Result<Arc<Cache>, StoreError> {
+        let (done, added) = oneshot::channel();
+        let closed = || StoreError::Closed("the server is shutting down".to_owned());
+        self.orders.send(Order::Add(row, done)).await.map_err(|_| closed())?;
+        added.await.map_err(|_| closed())?
+    }
+
+    /// Stops to cache a resource; who watches it is cut.
+    pub(crate) async fn remove(&self, prefix: &'static str) {
+        // Nobody takes orders any more: nothing is cached either.
+        let _ = self.orders.send(Order::Remove(prefix)).await;
     }
 
     /// The store behind them.
@@ -94,7 +132,7 @@ impl Caches {
     pub(crate) async fn load(&self) -> Result<Watch, StoreError> {
         let (mut listing, revision) = self.list_all().await?;
         let watch = self.store.watch(ROOT, revision + 1).await?;
-        for (prefix, cache) in &self.by_prefix {
+        for (prefix, cache) in self.by_prefix.load().iter() {
             cache.reset(listing.remove(prefix).unwrap_or_default(), revision);
         }
         *self.progress.lock() = Some(watch.progress.clone());
@@ -104,10 +142,11 @@ impl Caches {
 
     /// Follows the store until told to stop; loads anew when the watch breaks.
     pub(crate) async fn run(self: Arc<Self>, mut watch: Watch, shutdown: CancellationToken) {
+        let mut orders = self.ordered.lock().take().expect("the store is followed by one task");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = self.follow(&mut watch) => {}
+                () = self.follow(&mut watch, &mut orders) => {}
             }
             watch = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -116,8 +155,16 @@ impl Caches {
         }
     }
 
-    async fn follow(&self, watch: &mut Watch) {
-        while let Some(next) = watch.events.recv().await {
+    async fn follow(&self, watch: &mut Watch, orders: &mut mpsc::Receiver<Order>) {
+        loop {
+            let next = tokio::select! {
+                Some(order) = orders.recv() => {
+                    self.obey(order).await;
+                    continue;
+                }
+                next = watch.events.recv() => next,
+            };
+            let Some(next) = next else { return };
             match next {
                 Ok(Watched::Events(events)) => self.apply(events),
                 Ok(Watched::Progress(revision)) => self.progress(revision),
@@ -127,6 +174,35 @@ impl Caches {
                 }
             }
         }
+    }
+
+    async fn obey(&self, order: Order) {
+        match order {
+            Order::Add(row, done) => drop(done.send(self.adopt(row).await)),
+            Order::Remove(prefix) => {
+                let old = self.change_caches(|caches| caches.remove(prefix));
+                old.into_iter().for_each(|cache| cache.cut());
+            }
+        }
+    }
+
+    /// Fills a new cache with the state that all caches show now; what comes later, the store's watch tells.
+    async fn adopt(&self, row: Row) -> Result<Arc<Cache>, StoreError> {
+        let revision = *self.applied.borrow();
+        let prefix = row.prefix;
+        let cache = Arc::new(Cache::new(row, self.applied.subscribe()));
+        let entries = self.at(&cache.root, &cache.root, revision).await?;
+        cache.reset(entries.into_iter().map(|e| (e.key.clone(), e)).collect(), revision);
+        let old = self.change_caches(|caches| caches.insert(prefix, cache.clone()));
+        old.into_iter().for_each(|old| old.cut());
+        Ok(cache)
+    }
+
+    fn change_caches<T>(&self, change: impl FnOnce(&mut HashMap<&'static str, Arc<Cache>>) -> T) -> T {
+        let mut caches = (**self.by_prefix.load()).clone();
+        let answer = change(&mut caches);
+        self.by_prefix.store(Arc::new(caches));
+        answer
     }
 
     async fn reload(&self) -> Watch {
@@ -154,7 +230,7 @@ impl Caches {
         let mut events = events.into_iter().peekable();
         while let Some(first) = events.next() {
             let revision = first.revision;
-            let mut batches: Vec<(&Arc<Cache>, Vec<Change>)> = Vec::new();
+            let mut batches: Vec<(Arc<Cache>, Vec<Change>)> = Vec::new();
             self.sort_in(first, &mut batches);
             while let Some(event) = events.next_if(|e| e.revision == revision) {
                 self.sort_in(event, &mut batches);
@@ -164,15 +240,15 @@ impl Caches {
         }
     }
 
-    fn sort_in<'a>(&'a self, event: Event, batches: &mut Vec<(&'a Arc<Cache>, Vec<Change>)>) {
+    fn sort_in(&self, event: Event, batches: &mut Vec<(Arc<Cache>, Vec<Change>)>) {
         let Some((cache, change)) = self.change(event) else { return };
-        match batches.iter_mut().find(|(c, _)| Arc::ptr_eq(c, cache)) {
+        match batches.iter_mut().find(|(c, _)| Arc::ptr_eq(c, &cache)) {
             Some((_, changes)) => changes.push(change),
             None => batches.push((cache, vec![change])),
         }
     }
 
-    fn change(&self, event: Event) -> Option<(&Arc<Cache>, Change)> {
+    fn change(&self, event: Event) -> Option<(Arc<Cache>, Change)> {
         let key = &event.current.as_ref().or(event.previous.as_ref())?.key;
         let cache = self.cache_of(key)?;
         let old = cache.get(key);
@@ -192,9 +268,10 @@ impl Caches {
     }
 
     /// Prefixes have one or two segments (`pods`, `services/specs`), rarely more.
-    fn cache_of(&self, key: &str) -> Option<&Arc<Cache>> {
+    fn cache_of(&self, key: &str) -> Option<Arc<Cache>> {
         let path = key.strip_prefix(ROOT)?;
-        path.match_indices('/').take(3).find_map(|(at, _)| self.by_prefix.get(&path[..at]))
+        let by_prefix = self.by_prefix.load();
+        path.match_indices('/').take(3).find_map(|(at, _)| by_prefix.get(&path[..at]).cloned())
     }
 
     async fn list_all(&self) -> Result<(Listing, Revision), StoreError> {
@@ -204,7 +281,7 @@ impl Caches {
             let page = self.store.range(range.clone()).await?;
             range.at = page.revision;
             for record in &page.records {
-                self.add(&mut listing, record);
+                self.gather(&mut listing, record);
             }
             match page.records.last() {
                 Some(last) if page.more => range.start = format!("{}\0", last.key),
@@ -213,7 +290,7 @@ impl Caches {
         }
     }
 
-    fn add(&self, listing: &mut Listing, record: &Record) {
+    fn gather(&self, listing: &mut Listing, record: &Record) {
         let Some(cache) = self.cache_of(&record.key) else { return };
         if let Some(entry) = self.entry(record) {
             listing.entry(cache.row.prefix).or_default().insert(record.key.clone(), entry.shared());

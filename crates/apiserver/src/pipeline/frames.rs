@@ -23,7 +23,7 @@ pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter) -> Resp
         Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
-    let _counted = WatchGuard::new(api, presenter.stored);
+    let _counted = WatchGuard::new(api, &presenter.stored);
     let stop = api.stopping().clone();
     let state = State { watcher, presenter, over: false, headed: false, stop, _counted };
     let pieces = stream::unfold(state, |mut state| async move {
@@ -119,7 +119,7 @@ impl State {
     }
 
     fn bookmark(&self, revision: u64, initial: bool) -> Value {
-        let row = self.presenter.row;
+        let row = &self.presenter.row;
         let mut metadata = value!({"resourceVersion": (revision.to_string())});
         if initial {
             metadata.set("annotations", value!({"k8s.io/initial-events-end": "true"}));
@@ -131,10 +131,10 @@ impl State {
         };
         let mut object = value!({"kind": (kind), "apiVersion": (api_version)});
         object.set("metadata", metadata);
-        match (self.presenter.format.shape, row.ty) {
-            (Shape::Whole, Some(ty)) => ty.normalize(&mut object),
-            (Shape::Table(_), _) => table_bookmark(row.kind, &row.api_version(), &mut object),
-            _ => {}
+        match self.presenter.format.shape {
+            Shape::Whole => row.ty().normalize(&mut object),
+            Shape::Table(_) => table_bookmark(row.kind, &row.api_version(), &mut object),
+            Shape::Partial(_) => {}
         }
         object
     }

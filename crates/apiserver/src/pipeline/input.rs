@@ -31,16 +31,16 @@ pub(super) async fn read(mut body: RequestBody) -> Result<Bytes, Status> {
 
 /// What a body should hold.
 #[derive(Clone, Copy)]
-pub(super) struct Expected {
+pub(super) struct Expected<'a> {
     /// Group, version and kind.
     pub(super) group: &'static str,
     pub(super) version: &'static str,
     pub(super) kind: &'static str,
     /// Its schema.
-    pub(super) ty: TypeRef<'static>,
+    pub(super) ty: TypeRef<'a>,
 }
 
-impl Expected {
+impl Expected<'_> {
     /// A kind that the tables know.
     pub(super) fn kind(group: &'static str, version: &'static str, kind: &'static str) -> Result<Self, Status> {
         let ty = schema::kind(group, version, kind);
@@ -55,7 +55,7 @@ impl Expected {
 
 /// A body as a value of the expected kind; findings of strict decoding are treated as asked.
 pub(super) fn decode(
-    expected: Expected,
+    expected: Expected<'_>,
     media: Media,
     body: &[u8],
     validation: FieldValidation,
@@ -75,7 +75,7 @@ pub(super) fn decode(
     Ok(object)
 }
 
-fn by_medium(ty: TypeRef<'static>, media: Media, body: &[u8]) -> Result<(Value, Strict), DecodeError> {
+fn by_medium(ty: TypeRef<'_>, media: Media, body: &[u8]) -> Result<(Value, Strict), DecodeError> {
     match media {
         Media::Json => codec::decode_json(ty, body),
         Media::Yaml => codec::coerce(ty, codec::parse_yaml(body)?),
@@ -94,7 +94,7 @@ pub(super) fn apply_strict(strict: &Strict, validation: FieldValidation, warning
     Ok(())
 }
 
-fn check_kind(expected: Expected, object: &Value) -> Result<(), Status> {
+fn check_kind(expected: Expected<'_>, object: &Value) -> Result<(), Status> {
     let (api_version, kind) = (object.api_version(), object.kind());
     if kind.is_empty() && api_version.is_empty() {
         return Ok(());
@@ -117,7 +117,7 @@ fn check_kind(expected: Expected, object: &Value) -> Result<(), Status> {
 }
 
 /// Evictions may be written in the version they began in.
-fn same_kind_elsewhere(expected: Expected, api_version: &str) -> bool {
+fn same_kind_elsewhere(expected: Expected<'_>, api_version: &str) -> bool {
     expected.kind == "Eviction" && api_version == "policy/v1beta1"
 }
 
@@ -129,7 +129,7 @@ fn cannot_be_handled(kind: &str, version: &str, as_kind: &str, why: &str) -> Str
     format!("{kind} in version \"{version}\" cannot be handled as a {as_kind}: {why}")
 }
 
-fn wrong_kind(expected: Expected, api_version: &str, kind: &str) -> String {
+fn wrong_kind(expected: Expected<'_>, api_version: &str, kind: &str) -> String {
     let (group, version) = split(api_version);
     let why = match schema::kind(group, version, kind) {
         Some(_) => {
@@ -151,7 +151,7 @@ fn unregistered(api_version: &str, kind: &str) -> String {
 }
 
 /// The text for a body that did not decode; names the kind where the body does.
-fn undecodable(expected: Expected, media: Media, body: &[u8], error: &DecodeError) -> Status {
+fn undecodable(expected: Expected<'_>, media: Media, body: &[u8], error: &DecodeError) -> Status {
     let head = match media {
         Media::Json => codec::parse_json(body).ok(),
         Media::Yaml => codec::parse_yaml(body).ok(),

@@ -209,7 +209,7 @@ fn labels(info: &RequestInfo) -> String {
 fn storage_page(api: &Api, out: &mut String) {
     head(out, "apiserver_storage_objects", "gauge", "Stored objects by resource.");
     let mut counts: Vec<(String, usize)> =
-        api.caches().all().map(|c| (c.row.group_resource().to_string(), c.len())).collect();
+        api.caches().all().iter().map(|c| (c.row.group_resource().to_string(), c.len())).collect();
     counts.sort();
     for (resource, count) in counts {
         let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");

@@ -5,22 +5,23 @@ use super::protobuf;
 use super::table::{self, TableOptions};
 use crate::cache::Entry;
 use crate::registry::convert;
+use crate::row::Row;
 use crate::server::body::{Body, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use kaji_api::{ResourceDef, Status, Value, codec, schema, value};
+use kaji_api::{Status, Value, codec, schema, value};
 use std::sync::Arc;
 
 /// Pieces of a list are gathered to about this size.
 const PIECE: usize = 128 << 10;
 
 /// How the objects of a request are shown.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Presenter {
     /// The row of the version asked for.
-    pub(crate) row: &'static ResourceDef,
+    pub(crate) row: Row,
     /// The row of the version stored.
-    pub(crate) stored: &'static ResourceDef,
+    pub(crate) stored: Row,
     /// The form.
     pub(crate) format: Format,
     /// What a table shows beside cells.
@@ -51,13 +52,13 @@ impl Presenter {
     /// Whether stored bytes can go out as they are.
     pub(crate) fn passes_bytes(&self) -> bool {
         let plain = self.format.media == Media::Json && self.format.shape == Shape::Whole && !self.format.pretty;
-        plain && convert::is_same(self.row, self.stored)
+        plain && convert::is_same(&self.row, &self.stored)
     }
 
     /// The object in the version asked for.
     pub(crate) fn value(&self, entry: &Entry) -> Value {
         let mut object = entry.decode();
-        convert::from_storage(self.row, self.stored, &mut object);
+        convert::from_storage(&self.row, &self.stored, &mut object);
         object
     }
 
@@ -77,8 +78,8 @@ impl Presenter {
             Shape::Table(version) => {
                 let mut head = Value::object();
                 head.set("resourceVersion", object.resource_version());
-                let rows = table::rows(self.row, std::iter::once(object), self.table, version);
-                encode(&table::document(self.row, version, head, rows, self.table), self.format)
+                let rows = table::rows(&self.row, std::iter::once(object), self.table, version);
+                encode(&table::document(&self.row, version, head, rows, self.table), self.format)
             }
         }
     }
@@ -140,8 +141,8 @@ impl Presenter {
         match self.format.shape {
             Shape::Table(version) => {
                 let objects: Vec<Value> = objects.collect();
-                let rows = table::rows(self.row, objects.iter(), self.table, version);
-                table::document(self.row, version, head.to_value(), rows, self.table)
+                let rows = table::rows(&self.row, objects.iter(), self.table, version);
+                table::document(&self.row, version, head.to_value(), rows, self.table)
             }
             Shape::Partial(version) => {
                 let items: Vec<Value> = objects.map(|o| partial(&o, version)).collect();
@@ -161,7 +162,7 @@ impl Presenter {
 
     /// A list message is put together from its items' messages, one decoded object at a time.
     fn protobuf_list(&self, entries: &[Arc<Entry>], head: &ListHead) -> Bytes {
-        let ty = self.row.ty.expect("rows that are served have a schema");
+        let ty = self.row.ty();
         let mut list = protobuf::list_head(head);
         let mut buffer = Vec::new();
         for entry in entries {
@@ -179,8 +180,8 @@ impl Presenter {
         let kind = format!("{}List", self.row.kind);
         let body = match self.format.shape {
             Shape::Table(version) => {
-                let rows = table::rows(self.row, items.iter(), self.table, version);
-                table::document(self.row, version, head.to_value(), rows, self.table)
+                let rows = table::rows(&self.row, items.iter(), self.table, version);
+                table::document(&self.row, version, head.to_value(), rows, self.table)
             }
             _ => list_of(&kind, &self.row.api_version(), Value::object(), items),
         };

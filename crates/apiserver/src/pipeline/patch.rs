@@ -75,7 +75,7 @@ impl Patch {
     }
 
     /// The patched object in canonical form.
-    pub(super) fn apply(&self, ty: TypeRef<'static>, object: &Value) -> Result<Value, Status> {
+    pub(super) fn apply(&self, ty: TypeRef<'_>, object: &Value) -> Result<Value, Status> {
         let mut patched = object.clone();
         match self.kind {
             Kind::Json => patch::json_patch(&mut patched, &self.body)?,

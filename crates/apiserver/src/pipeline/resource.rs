@@ -9,22 +9,23 @@ use super::{frames, patch};
 use crate::context::Target;
 use crate::registry::options::{DeleteOptions, ListOptions, WriteOptions};
 use crate::registry::{self, Mode, Scope, Selection, convert};
+use crate::row::Row;
 use crate::server::body::{RequestBody, Response};
 use crate::subresource::{self, stream, stream::Connect};
 use crate::virtual_resource::{self, Ask};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use kaji_api::{ResourceDef, Status, Value};
+use kaji_api::{Status, Value};
 
 /// Answers a request to a resource that exists.
-pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let verb = asked.info.verb.clone();
     // A proxy passes on every method, also OPTIONS, for which there is no verb.
     if target.sub.is_none_or(|sub| sub.name != "proxy") {
         check_verb(target, &verb)?;
     }
     let sub = asked.info.subresource.clone();
-    if virtual_resource::handles(target.resource, &sub) {
+    if virtual_resource::handles(&target.resource, &sub) {
         deprecation(target).into_iter().for_each(|text| asked.cx.warnings.add(text));
         return of_virtual(asked, target, &verb, body).await;
     }
@@ -49,7 +50,7 @@ pub(super) async fn serve(asked: Asked<'_>, target: Target, body: RequestBody) -
 }
 
 /// What users of a kind that is on its way out are told.
-fn deprecation(target: Target) -> Option<&'static str> {
+fn deprecation(target: &Target) -> Option<&'static str> {
     match (target.resource.group, target.resource.plural) {
         ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
@@ -57,7 +58,7 @@ fn deprecation(target: Target) -> Option<&'static str> {
     }
 }
 
-fn check_verb(target: Target, verb: &str) -> Result<(), Status> {
+fn check_verb(target: &Target, verb: &str) -> Result<(), Status> {
     let verbs = target.sub.map_or(target.resource.verbs, |sub| sub.verbs);
     match verbs.contains(&verb) {
         true => Ok(()),
@@ -70,7 +71,7 @@ pub(super) fn method_not_allowed() -> Status {
     Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 }
 
-async fn connect(asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+async fn connect(asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let Asked { api, parts, info, query, cx } = asked;
     let (namespace, name) = (&info.namespace, &info.name);
     let connect = Connect { api, cx: &cx, target, namespace, name, rest: &info.rest, query: &query };
@@ -78,7 +79,7 @@ async fn connect(asked: Asked<'_>, target: Target, body: RequestBody) -> Result<
 }
 
 impl Asked<'_> {
-    fn scope(&self, target: Target) -> Result<Scope<'_>, Status> {
+    fn scope(&self, target: &Target) -> Result<Scope<'_>, Status> {
         let scope = Scope::new(self.api, &self.cx, target, &self.info.namespace, &self.info.name);
         scope.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &self.info.name))
     }
@@ -90,7 +91,7 @@ impl Asked<'_> {
     fn presenter(&self, scope: &Scope<'_>, offer: Offer) -> Result<Presenter, Status> {
         let format = self.format(offer)?;
         let table = TableOptions::parse(&self.query)?;
-        Ok(Presenter { row: scope.row, stored: scope.stored, format, table })
+        Ok(Presenter { row: scope.row.clone(), stored: scope.stored.clone(), format, table })
     }
 
     fn content_type(&self) -> Option<&str> {
@@ -105,25 +106,24 @@ impl Asked<'_> {
     async fn object(&self, scope: &Scope<'_>, options: WriteOptions, body: RequestBody) -> Result<Value, Status> {
         let media = self.media()?;
         let bytes = input::read(body).await?;
-        let mut object = input::decode(of_row(scope.row), media, &bytes, options.validation, &self.cx.warnings)?;
-        convert::to_storage(scope.row, scope.stored, &mut object);
+        let mut object = input::decode(of_row(&scope.row), media, &bytes, options.validation, &self.cx.warnings)?;
+        convert::to_storage(&scope.row, &scope.stored, &mut object);
         Ok(object)
     }
 }
 
-fn of_row(row: &'static ResourceDef) -> Expected {
-    let ty = row.ty.expect("rows that are served have a schema");
-    Expected { group: row.group, version: row.version, kind: row.kind, ty }
+fn of_row(row: &Row) -> Expected<'_> {
+    Expected { group: row.group, version: row.version, kind: row.kind, ty: row.ty() }
 }
 
-fn of_sub(target: Target) -> Result<Expected, Status> {
+fn of_sub(target: &Target) -> Result<Expected<'_>, Status> {
     match target.sub {
         Some(sub) => Expected::kind(sub.group, sub.version, sub.kind),
-        None => Ok(of_row(target.resource)),
+        None => Ok(of_row(&target.resource)),
     }
 }
 
-async fn get(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
+async fn get(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let entry = scope.get(asked.query.get("resourceVersion")).await?;
@@ -133,7 +133,7 @@ async fn get(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
     }
 }
 
-async fn list(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
+async fn list(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let options = ListOptions::parse(&asked.query, false)?;
@@ -146,7 +146,7 @@ fn listed(presenter: &Presenter, listed: registry::Listed) -> Response {
     presenter.list(listed.entries, &head)
 }
 
-async fn watch(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
+async fn watch(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Stream)?;
     let options = ListOptions::parse(&asked.query, true)?;
@@ -155,7 +155,7 @@ async fn watch(asked: &Asked<'_>, target: Target) -> Result<Response, Status> {
     Ok(frames::respond(asked.api, watcher, presenter))
 }
 
-async fn create(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+async fn create(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let format = asked.format(Offer::Objects)?;
     let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
     asked.cx.dry_run = options.dry_run;
@@ -176,7 +176,7 @@ async fn create(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Resu
 
 async fn create_sub(
     asked: &Asked<'_>,
-    target: Target,
+    target: &Target,
     options: WriteOptions,
     format: Format,
     body: RequestBody,
@@ -186,20 +186,20 @@ async fn create_sub(
     let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
     let pods = Target {
         resource: match target.resource.plural {
-            "bindings" => kaji_api::resource::find("", "v1", "pods").expect("pods are built in"),
-            _ => target.resource,
+            "bindings" => Row::built_in("", "v1", "pods").expect("pods are built in"),
+            _ => target.resource.clone(),
         },
         sub: target.sub,
     };
     let name = if asked.info.name.is_empty() { object.name() } else { &asked.info.name };
-    let scope = Scope::new(asked.api, &asked.cx, pods, &asked.info.namespace, name)
+    let scope = Scope::new(asked.api, &asked.cx, &pods, &asked.info.namespace, name)
         .ok_or_else(|| Status::not_found(&target.resource.group_resource(), name))?;
     let kind = target.sub.map_or("binding", |s| s.name);
     let answer = subresource::create(&scope, kind, object.clone()).await?;
     Ok(output::document(201, &answer, format))
 }
 
-async fn update(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let options = WriteOptions::parse(&asked.query, "UpdateOptions")?;
     asked.cx.dry_run = options.dry_run;
     let scope = asked.scope(target)?;
@@ -238,7 +238,7 @@ fn sub_answer(scope: &Scope<'_>, presenter: &Presenter, entry: &crate::cache::En
     }
 }
 
-async fn patch(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let kind = patch::Kind::of_content_type(asked.content_type())?;
     let options = WriteOptions::parse(&asked.query, "PatchOptions")?;
     asked.cx.dry_run = options.dry_run;
@@ -251,17 +251,17 @@ async fn patch(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Resul
         let entry = subresource::replace(&scope, sub.name, &|view| patch.apply(ty, view)).await?;
         return sub_answer(&scope, &presenter, &entry);
     }
-    let ty = scope.row.ty.expect("rows that are served have a schema");
+    let ty = scope.row.ty();
     let transform = |old: &Value| {
         if old.is_null() {
             return Err(scope.not_found());
         }
         let mut shown = old.clone();
-        convert::from_storage(scope.row, scope.stored, &mut shown);
+        convert::from_storage(&scope.row, &scope.stored, &mut shown);
         let mut patched = patch.apply(ty, &shown)?;
         registry::ensure_namespace(&scope, &mut patched)?;
         registry::check_name_on_url(&scope, &patched)?;
-        convert::to_storage(scope.row, scope.stored, &mut patched);
+        convert::to_storage(&scope.row, &scope.stored, &mut patched);
         Ok(patched)
     };
     let (entry, created) = change(&scope, &transform).await?;
@@ -286,7 +286,7 @@ async fn delete_options(asked: &Asked<'_>, body: RequestBody) -> Result<DeleteOp
     DeleteOptions::from_value(&value.map_err(|e| Status::bad_request(e.to_string()))?)
 }
 
-async fn delete(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+async fn delete(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let options = delete_options(&asked, body).await?;
     asked.cx.dry_run = options.dry_run;
     let scope = asked.scope(target)?;
@@ -300,7 +300,7 @@ async fn delete(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Resu
     })
 }
 
-async fn delete_collection(mut asked: Asked<'_>, target: Target, body: RequestBody) -> Result<Response, Status> {
+async fn delete_collection(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let options = delete_options(&asked, body).await?;
     asked.cx.dry_run = options.dry_run;
     let scope = asked.scope(target)?;
@@ -310,7 +310,7 @@ async fn delete_collection(mut asked: Asked<'_>, target: Target, body: RequestBo
     Ok(listed(&presenter, scope.delete_collection(&list, &selection, &options).await?))
 }
 
-async fn of_virtual(mut asked: Asked<'_>, target: Target, verb: &str, body: RequestBody) -> Result<Response, Status> {
+async fn of_virtual(mut asked: Asked<'_>, target: &Target, verb: &str, body: RequestBody) -> Result<Response, Status> {
     let format = asked.format(Offer::Objects)?;
     let media = asked.media();
     if verb == "create" {
@@ -326,7 +326,7 @@ async fn of_virtual(mut asked: Asked<'_>, target: Target, verb: &str, body: Requ
         return Ok(output::metadata_or_document(201, &answer, format));
     }
     let table = TableOptions::parse(&asked.query)?;
-    let presenter = Presenter { row: target.resource, stored: target.resource, format, table };
+    let presenter = Presenter { row: target.resource.clone(), stored: target.resource.clone(), format, table };
     match verb {
         "get" => {
             let object = virtual_resource::get(ask(&asked, target)).await?;
@@ -337,7 +337,7 @@ async fn of_virtual(mut asked: Asked<'_>, target: Target, verb: &str, body: Requ
     }
 }
 
-fn ask<'a>(asked: &'a Asked<'a>, target: Target) -> Ask<'a> {
+fn ask<'a>(asked: &'a Asked<'a>, target: &'a Target) -> Ask<'a> {
     let info = &asked.info;
     Ask { api: asked.api, cx: &asked.cx, target, namespace: &info.namespace, name: &info.name }
 }

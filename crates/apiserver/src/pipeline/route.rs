@@ -66,7 +66,7 @@ fn warn(response: &mut Response, warnings: &Warnings) {
 
 async fn of_resource(asked: Asked<'_>, body: RequestBody) -> Result<Response, Status> {
     let info = asked.info.clone();
-    let row = kaji_api::resource::find(&info.group, &info.version, &info.resource).filter(|r| r.enabled);
+    let row = asked.api.row(&info.group, &info.version, &info.resource);
     let Some(row) = row else { return Ok(not_found()) };
     let sub = match info.subresource.as_str() {
         "" => None,
@@ -75,10 +75,10 @@ async fn of_resource(asked: Asked<'_>, body: RequestBody) -> Result<Response, St
             None => return Ok(not_found()),
         },
     };
-    if !fits(row, &info) {
+    if !fits(&row, &info) {
         return Err(resource::method_not_allowed());
     }
-    resource::serve(asked, Target { resource: row, sub }, body).await
+    resource::serve(asked, &Target { resource: row, sub }, body).await
 }
 
 /// Whether the verb goes with the shape of the path: one object or all, in a namespace or across.

@@ -3,7 +3,8 @@
 use super::output::partial;
 use crate::printers;
 use crate::registry::options::Query;
-use kaji_api::{ResourceDef, Status, Value, value};
+use crate::row::Row;
+use kaji_api::{Status, Value, value};
 
 /// What stands beside the cells of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,7 +46,7 @@ impl TableOptions {
 
 /// The rows of some objects.
 pub(super) fn rows<'a>(
-    row: &'static ResourceDef,
+    row: &Row,
     objects: impl Iterator<Item = &'a Value>,
     options: TableOptions,
     version: &str,
@@ -69,13 +70,7 @@ pub(super) fn rows<'a>(
 }
 
 /// The table.
-pub(super) fn document(
-    row: &'static ResourceDef,
-    version: &str,
-    metadata: Value,
-    rows: Vec<Value>,
-    options: TableOptions,
-) -> Value {
+pub(super) fn document(row: &Row, version: &str, metadata: Value, rows: Vec<Value>, options: TableOptions) -> Value {
     let columns = match options.no_headers {
         true => Value::Null,
         false => Value::Array(printers::columns(row).iter().map(column).collect()),

@@ -239,7 +239,7 @@ impl Scope<'_> {
 
     /// Deletes one of a collection; gone already is as good.
     async fn delete_listed(&self, entry: &Entry, options: &DeleteOptions) -> Result<(), Status> {
-        let (namespace, name) = entry.names(self.stored);
+        let (namespace, name) = entry.names(&self.stored);
         match self.named(namespace, name).delete(options).await {
             Err(status) if status.code != 404 => Err(status),
             _ => Ok(()),

@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// Ends events until the server has stopped.
 pub(crate) async fn run(api: Api, ttl: Duration) {
-    let Some(cache) = api.caches().get("events").cloned() else { return };
+    let Some(cache) = api.caches().get("events") else { return };
     loop {
         tokio::select! {
             () = api.stopped().cancelled() => return,
@@ -58,10 +58,10 @@ async fn step(api: &Api, cache: &Cache, cursor: &mut Cursor, due: &mut Due, ttl:
 /// Deletes an event; gone already is as good.
 async fn expire(api: &Api, cache: &Cache, key: &str) -> bool {
     let Some(entry) = cache.get(key) else { return true };
-    let (namespace, name) = entry.names(cache.row);
+    let (namespace, name) = entry.names(&cache.row);
     let cx = RequestContext::system();
-    let target = Target { resource: cache.row, sub: None };
-    let Some(scope) = Scope::new(api, &cx, target, namespace, name) else { return true };
+    let target = Target { resource: cache.row.clone(), sub: None };
+    let Some(scope) = Scope::new(api, &cx, &target, namespace, name) else { return true };
     let options = DeleteOptions { resource_version: Some(entry.revision.to_string()), ..DeleteOptions::default() };
     match scope.delete(&options).await {
         Ok(_) => true,

@@ -3,6 +3,7 @@
 use super::Scope;
 use super::options::ListOptions;
 use crate::cache::Entry;
+use crate::row::Row;
 use kaji_api::selector::{FieldSelector, LabelSelector};
 use kaji_api::{ResourceDef, Status};
 
@@ -22,7 +23,7 @@ impl Selection {
         let labels = LabelSelector::parse(&options.label_selector).map_err(Status::bad_request)?;
         let mut fields = FieldSelector::parse(&options.field_selector).map_err(Status::bad_request)?;
         for (field, _, _) in &mut fields.terms {
-            *field = supported(scope.row, scope.stored, field)?;
+            *field = supported(&scope.row, &scope.stored, field)?;
         }
         let labels = (!labels.is_everything()).then_some(labels);
         let mut selection = Selection { labels, fields };
@@ -65,7 +66,7 @@ impl Selection {
     }
 
     /// Whether an object is selected.
-    pub(crate) fn matches(&self, row: &'static ResourceDef, entry: &Entry) -> bool {
+    pub(crate) fn matches(&self, row: &Row, entry: &Entry) -> bool {
         let (namespace, name) = entry.names(row);
         let own = |field: &str| match field {
             NAME => Some(name),

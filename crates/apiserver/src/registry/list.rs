@@ -52,7 +52,7 @@ impl Scope<'_> {
     fn only(&self, key: &str, selection: &Selection) -> Listed {
         let snapshot = self.cache.snapshot_one(key);
         let revision = snapshot.revision;
-        let entry = snapshot.entries.into_iter().find(|e| selection.matches(self.stored, e));
+        let entry = snapshot.entries.into_iter().find(|e| selection.matches(&self.stored, e));
         Listed { entries: entry.into_iter().collect(), revision, continue_: String::new(), remaining: None }
     }
 
@@ -121,7 +121,7 @@ impl Scope<'_> {
             }
             seen += 1;
             let named = name_only.is_none_or(|name| entry.key.ends_with(name));
-            if named && (selection.is_everything() || selection.matches(self.stored, &entry)) {
+            if named && (selection.is_everything() || selection.matches(&self.stored, &entry)) {
                 kept.push(entry);
             }
         }

@@ -3,7 +3,8 @@
 use super::options::ListOptions;
 use super::{Scope, Selection, list};
 use crate::cache::{Change, ChangeKind, Cursor, Entry};
-use kaji_api::{ResourceDef, Status};
+use crate::row::Row;
+use kaji_api::Status;
 use kaji_store::Revision;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub(crate) enum Told {
 
 /// A running watch.
 pub(crate) struct Watcher {
-    row: &'static ResourceDef,
+    row: Row,
     prefix: String,
     selection: Selection,
     bookmarks: bool,
@@ -72,7 +73,7 @@ impl Scope<'_> {
         let prefix = self.narrowed(&selection);
         let timeout = Duration::from_secs(options.timeout_seconds.unwrap_or_else(default_timeout));
         let mut watcher = Watcher {
-            row: self.stored,
+            row: self.stored.clone(),
             prefix,
             selection,
             bookmarks: options.bookmarks,
@@ -226,6 +227,6 @@ impl Watcher {
     }
 
     fn selects(&self, entry: &Entry) -> bool {
-        self.selection.is_everything() || self.selection.matches(self.row, entry)
+        self.selection.is_everything() || self.selection.matches(&self.row, entry)
     }
 }

@@ -5,6 +5,7 @@ use crate::cache::{Cache, ChangeKind, Cursor};
 use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
 use crate::registry::{Mode, Scope};
+use crate::row::Row;
 use kaji_api::{GroupResource, ObjectKey, ResourceDef, Status, Value};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub struct Changed {
 
 /// Changes of a resource, in order.
 pub struct Changes {
-    row: &'static ResourceDef,
+    row: Row,
     cursor: Cursor,
 }
 
@@ -28,7 +29,7 @@ impl Changes {
     pub async fn next(&mut self) -> Option<Vec<Changed>> {
         let changes = self.cursor.next().await.ok()?;
         let one = |c: &Arc<crate::cache::Change>| {
-            let (namespace, name) = c.entry.names(self.row);
+            let (namespace, name) = c.entry.names(&self.row);
             let object = (c.kind == ChangeKind::Put).then(|| c.entry.decode());
             Changed { key: ObjectKey::new(namespace, name), object }
         };
@@ -38,13 +39,21 @@ impl Changes {
 
 impl Api {
     /// The row a resource is stored by.
-    pub(crate) fn stored(&self, resource: &GroupResource) -> Option<&'static ResourceDef> {
-        self.cache(resource).map(|cache| cache.row)
+    pub(crate) fn stored(&self, resource: &GroupResource) -> Option<Row> {
+        self.cache(resource).map(|cache| cache.row.clone())
     }
 
-    fn cache(&self, resource: &GroupResource) -> Option<&Arc<Cache>> {
+    /// The resource in a version that is served; custom resources, too.
+    pub(crate) fn row(&self, group: &str, version: &str, plural: &str) -> Option<Row> {
+        Row::built_in(group, version, plural).or_else(|| self.custom().row(group, version, plural))
+    }
+
+    fn cache(&self, resource: &GroupResource) -> Option<Arc<Cache>> {
         let named = |r: &&ResourceDef| r.enabled && r.group == resource.group && r.plural == resource.resource;
-        self.caches().get(kaji_api::resource::all().iter().find(named)?.prefix)
+        match kaji_api::resource::all().iter().find(named) {
+            Some(row) => self.caches().get(row.prefix),
+            None => self.caches().get(&format!("{}/{}", resource.group, resource.resource)),
+        }
     }
 
     /// An object as the cache has it; nothing acknowledged long ago is missing.
@@ -70,7 +79,7 @@ impl Api {
         let cache = self.cache(resource)?;
         let (snapshot, cursor) = cache.snapshot_and_follow(&cache.root);
         let objects = snapshot.entries.iter().map(|e| e.decode()).collect();
-        Some((objects, Changes { row: cache.row, cursor }))
+        Some((objects, Changes { row: cache.row.clone(), cursor }))
     }
 
     fn scope<'a>(
@@ -81,7 +90,7 @@ impl Api {
         name: &'a str,
     ) -> Result<Scope<'a>, Status> {
         let row = self.stored(resource);
-        row.and_then(|resource| Scope::new(self, cx, Target { resource, sub: None }, namespace, name))
+        row.and_then(|resource| Scope::new(self, cx, &Target { resource, sub: None }, namespace, name))
             .ok_or_else(|| Status::not_found(resource, name))
     }
 

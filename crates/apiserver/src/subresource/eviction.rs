@@ -6,6 +6,7 @@ use crate::admission::Operation;
 use crate::context::Target;
 use crate::registry::options::DeleteOptions;
 use crate::registry::{Mode, Phase, Scope};
+use crate::row::Row;
 use kaji_api::selector::LabelSelector;
 use kaji_api::{GroupResource, Status, Value, value};
 
@@ -108,9 +109,9 @@ fn unhealthy_may_go(budget: &Value) -> bool {
 }
 
 async fn take_one(scope: &Scope<'_>, name: &str) -> Result<(), Status> {
-    let row = kaji_api::resource::find("policy", "v1", "poddisruptionbudgets").expect("budgets are built in");
-    let target = Target { resource: row, sub: row.subresource("status") };
-    let budget = Scope::new(scope.api, scope.cx, target, scope.namespace, name)
+    let row = Row::built_in("policy", "v1", "poddisruptionbudgets").expect("budgets are built in");
+    let target = Target { sub: row.subresource("status"), resource: row };
+    let budget = Scope::new(scope.api, scope.cx, &target, scope.namespace, name)
         .ok_or_else(|| Status::not_found(&BUDGETS, name))?;
     budget.update(Mode::Internal, &|old| decrement(old, name, scope.name)).await.map(drop)
 }

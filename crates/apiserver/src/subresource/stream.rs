@@ -23,6 +23,7 @@ use crate::authz::{Decision, Question};
 use crate::context::{RequestContext, Target};
 use crate::registry::options::Query;
 use crate::registry::{Phase, Scope};
+use crate::row::Row;
 use crate::server::Api;
 use crate::server::body::{Body, RequestBody, Response};
 use crate::spdy;
@@ -41,7 +42,7 @@ pub(crate) struct Connect<'a> {
     /// Who and how.
     pub(crate) cx: &'a RequestContext,
     /// Resource and subresource.
-    pub(crate) target: Target,
+    pub(crate) target: &'a Target,
     /// Namespace, or empty.
     pub(crate) namespace: &'a str,
     /// Name of the object.
@@ -104,9 +105,9 @@ impl<'a> Connect<'a> {
 
     /// The object of another resource of the core group.
     async fn object(&self, plural: &str, namespace: &str, name: &str) -> Result<Value, Status> {
-        let resource = kaji_api::resource::find("", "v1", plural).expect("core resources are built in");
+        let resource = Row::built_in("", "v1", plural).expect("core resources are built in");
         let target = Target { resource, sub: None };
-        let scope = Scope::new(self.api, self.cx, target, namespace, name).expect("core resources are stored");
+        let scope = Scope::new(self.api, self.cx, &target, namespace, name).expect("core resources are stored");
         Ok(scope.current().await?.decode())
     }
 

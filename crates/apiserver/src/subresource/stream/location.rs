@@ -252,11 +252,11 @@ async fn service(connect: &Connect<'_>, scheme: &str, name: &str, port: &str) ->
 /// Address, port and pod of each endpoint that is ready and has the port.
 fn endpoints(connect: &Connect<'_>, service: &str, port: &str) -> Result<Vec<(String, i64, String)>, Status> {
     let row = kaji_api::resource::find("discovery.k8s.io", "v1", "endpointslices").expect("slices are built in");
-    let cache = connect.api.caches().get(row.prefix).expect("slices are stored").clone();
+    let cache = connect.api.caches().get(row.prefix).expect("slices are stored");
     let prefix = cache.scope(connect.namespace);
     let mut all = Vec::new();
     for entry in cache.snapshot(&prefix, "").entries {
-        if entry.selected(cache.row).label("kubernetes.io/service-name") != Some(service) {
+        if entry.selected(&cache.row).label("kubernetes.io/service-name") != Some(service) {
             continue;
         }
         let slice = entry.decode();

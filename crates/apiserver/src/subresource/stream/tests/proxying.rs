@@ -55,10 +55,10 @@ const PREFIX: &str = "/api/v1/namespaces/ns/pods/web/proxy";
 async fn ask(api: &Api, backend: &Backend, method: &str, rest: &str, query: &str) -> Result<Response, Status> {
     let info = RequestInfo { path: format!("{PREFIX}{rest}"), ..RequestInfo::default() };
     let cx = RequestContext { info: Arc::new(info), ..RequestContext::system() };
-    let resource = kaji_api::resource::find("", "v1", "pods").unwrap();
-    let target = Target { resource, sub: resource.subresource("proxy") };
+    let resource = crate::Row::built_in("", "v1", "pods").unwrap();
+    let target = Target { sub: resource.subresource("proxy"), resource };
     let none = Query::parse("");
-    let connect = Connect { api, cx: &cx, target, namespace: "ns", name: "web", rest: &[], query: &none };
+    let connect = Connect { api, cx: &cx, target: &target, namespace: "ns", name: "web", rest: &[], query: &none };
     let location = Location { backend: backend.clone(), path: rest.to_owned(), query: String::new() };
     let body = Full::new(Bytes::from_static(b"body")).map_err(|never| -> BoxError { match never {} }).boxed_unsync();
     let (parts, body) = Request::builder()
@@ -114,11 +114,12 @@ async fn who_does_not_answer_is_unavailable() {
 
 async fn find(stage: &Stage, plural: &str, name: &str) -> Result<String, String> {
     let cx = RequestContext::system();
-    let resource = kaji_api::resource::find("", "v1", plural).unwrap();
-    let target = Target { resource, sub: resource.subresource("proxy") };
+    let resource = crate::Row::built_in("", "v1", plural).unwrap();
+    let target = Target { sub: resource.subresource("proxy"), resource };
     let none = Query::parse("");
     let namespace = if plural == "nodes" { "" } else { "ns" };
-    let connect = Connect { api: &stage.server.api, cx: &cx, target, namespace, name, rest: &[], query: &none };
+    let connect =
+        Connect { api: &stage.server.api, cx: &cx, target: &target, namespace, name, rest: &[], query: &none };
     let found = soon(location::proxied(&connect, "/x")).await;
     found.map(|location| location.url()).map_err(|status| status.message)
 }
