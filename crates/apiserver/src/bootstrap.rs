@@ -43,6 +43,17 @@ pub(crate) async fn run(api: &Api) -> Result<(), Status> {
     }
 }
 
+/// A flow schema or priority level that must be as the server has it.
+pub(crate) use fairness::mandatory;
+
+/// Puts default flow schemas and priority levels back, and those that follow the server up to date.
+pub(crate) async fn ensure_fairness(api: &Api) -> Result<(), Status> {
+    let cx = RequestContext::system();
+    let maker = Maker { api, cx: &cx };
+    fairness::reconcile(&maker).await?;
+    fairness::remove_unwanted(&maker).await
+}
+
 /// Makes objects in the server's own name.
 struct Maker<'a> {
     api: &'a Api,

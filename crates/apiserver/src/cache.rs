@@ -41,6 +41,8 @@ pub(crate) struct Cache {
 
 struct State {
     entries: BTreeMap<String, Arc<Entry>>,
+    /// Of all entries' objects.
+    bytes: usize,
     ring: Ring,
     /// Revision of the last change applied here.
     revision: Revision,
@@ -59,7 +61,7 @@ impl Cache {
         Cache {
             root: format!("/registry/{}/", row.prefix),
             row,
-            state: RwLock::new(State { entries: BTreeMap::new(), ring: Ring::default(), revision: 0 }),
+            state: RwLock::new(State { entries: BTreeMap::new(), bytes: 0, ring: Ring::default(), revision: 0 }),
             changed: watch::Sender::new(0),
             applied,
         }
@@ -89,6 +91,12 @@ impl Cache {
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.state.read().entries.len()
+    }
+
+    /// How many objects there are, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.state.read();
+        (state.entries.len(), state.bytes)
     }
 
     /// All objects below a prefix, from a key on.
@@ -134,6 +142,7 @@ impl Cache {
     /// Starts over from a complete listing; watchers are cut.
     fn reset(&self, entries: BTreeMap<String, Arc<Entry>>, revision: Revision) {
         let mut state = self.state.write();
+        state.bytes = entries.values().map(|entry| entry.json.len()).sum();
         state.entries = entries;
         state.revision = revision;
         state.ring.reset(revision);
@@ -150,10 +159,14 @@ impl Cache {
     fn apply(&self, changes: Vec<Change>) {
         let mut state = self.state.write();
         for change in changes {
-            match change.kind {
-                ChangeKind::Put => state.entries.insert(change.entry.key.clone(), change.entry.clone()),
+            let replaced = match change.kind {
+                ChangeKind::Put => {
+                    state.bytes += change.entry.json.len();
+                    state.entries.insert(change.entry.key.clone(), change.entry.clone())
+                }
                 ChangeKind::Delete => state.entries.remove(&change.entry.key),
             };
+            state.bytes -= replaced.map_or(0, |entry| entry.json.len());
             state.revision = change.revision;
             state.ring.push(Arc::new(change));
         }

@@ -36,4 +36,24 @@ pub struct Config {
     pub encryption_key: Option<PathBuf>,
     /// `--authorization-mode` is `Node,RBAC`; admission plugins to leave out: `--disable-admission-plugins`.
     pub disabled_admission: Vec<String>,
+    /// How many requests are served at once.
+    pub limits: Limits,
+}
+
+/// Limits on requests at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `--max-requests-inflight`: reading requests at once. With fairness this and the next are summed, and the sum
+    /// must be positive; without, 0 is no limit.
+    pub reading: usize,
+    /// `--max-mutating-requests-inflight`: writing requests at once.
+    pub writing: usize,
+    /// `--enable-priority-and-fairness`: requests beyond wait in fair queues, by priority.
+    pub fairness: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { reading: 400, writing: 200, fairness: true }
+    }
 }

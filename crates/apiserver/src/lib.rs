@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod cache;
 pub mod config;
 pub mod context;
+pub(crate) mod fairness;
 pub mod pipeline;
 pub mod printers;
 pub mod registry;
@@ -22,7 +23,7 @@ pub mod subresource;
 pub mod validation;
 pub mod virtual_resource;
 
-pub use config::Config;
+pub use config::{Config, Limits};
 pub use context::{RequestContext, RequestInfo, UserInfo};
 pub use pipeline::version::git_version;
 pub use row::Row;

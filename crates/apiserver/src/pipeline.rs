@@ -8,6 +8,7 @@ mod authorize;
 mod compress;
 mod deadline;
 mod documents;
+mod fairness;
 mod frames;
 mod headers;
 mod health;
@@ -47,7 +48,7 @@ const LAYERS: &[Layer] = &[
     deadline::layer,     // long-running requests exempt, hence after info
     authenticate::layer, // who
     impersonate::layer,  // who else; asks the authorizers itself
-    inflight::layer,     // after authn: members of system:masters pass
+    fairness::layer,     // after authn: flows are told apart by user
     authorize::layer,    // may they
 ];
 

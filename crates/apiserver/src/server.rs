@@ -14,6 +14,7 @@ use crate::authn::{self, Authenticator};
 use crate::authz::{self, Authorizer, Decision, Question};
 use crate::cache::{Caches, Sealer};
 use crate::config::Config;
+use crate::fairness::{self, Fairness};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
@@ -39,6 +40,7 @@ pub(crate) struct Parts {
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
     authorizers: OnceLock<Vec<Box<dyn Authorizer>>>,
     inflight: Inflight,
+    fairness: Option<Fairness>,
     metrics: Metrics,
     ready: AtomicBool,
     stopping: CancellationToken,
@@ -53,6 +55,7 @@ impl Api {
         let watch = caches.load().await.map_err(StartError::Load)?;
         let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(caches.clone().run(watch, stopped.clone()));
+        let limits = config.limits;
         let disabled = config.disabled_admission.clone();
         let admission = admission::chain().into_iter().filter(|p| !disabled.iter().any(|d| d == p.name())).collect();
         let api = Api(Arc::new(Parts {
@@ -62,7 +65,8 @@ impl Api {
             admission,
             authenticators: OnceLock::new(),
             authorizers: OnceLock::new(),
-            inflight: Inflight::default(),
+            inflight: Inflight::new(&limits),
+            fairness: limits.fairness.then(|| Fairness::new(limits.reading + limits.writing)),
             metrics: Metrics::default(),
             ready: AtomicBool::new(false),
             stopping,
@@ -72,6 +76,8 @@ impl Api {
         let _ = api.0.authorizers.set(authz::chain(&api));
         crate::bootstrap::run(&api).await.map_err(StartError::Bootstrap)?;
         tokio::spawn(expiry::run(api.clone(), expiry::EVENT_TTL));
+        fairness::apply(&api);
+        tokio::spawn(fairness::run(api.clone()));
         api.0.ready.store(true, Ordering::Release);
         Ok(api)
     }
@@ -121,6 +127,11 @@ impl Api {
 
     pub(crate) fn inflight(&self) -> &Inflight {
         &self.0.inflight
+    }
+
+    /// Priority and fairness; none: switched off.
+    pub(crate) fn fairness(&self) -> Option<&Fairness> {
+        self.0.fairness.as_ref()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -13,6 +13,7 @@ pub mod devices;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod flowcontrol;
 pub mod horizontalpodautoscaler;
 pub mod job;
 pub mod lease;
@@ -264,12 +265,8 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
         ("storage.k8s.io", "volumeattachments") => &storage::VolumeAttachments,
         ("storage.k8s.io", "volumeattributesclasses") => &storage::VolumeAttributesClasses,
         ("admissionregistration.k8s.io", plural) => admission(plural),
-        ("flowcontrol.apiserver.k8s.io", "flowschemas") => {
-            &Simple { generation: true, unconditional: true, default: simple::flow_schema }
-        }
-        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => {
-            &Simple { generation: true, unconditional: true, default: simple::priority_level }
-        }
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flowcontrol::FlowSchemas,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flowcontrol::PriorityLevels,
         ("apiregistration.k8s.io", "apiservices") => &apiservice::ApiServices,
         ("resource.k8s.io", "resourceclaims") => &devices::Claims { path: &["spec"] },
         ("resource.k8s.io", "resourceclaimtemplates") => &devices::Claims { path: &["spec", "spec"] },

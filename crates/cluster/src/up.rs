@@ -248,6 +248,7 @@ fn api_config(
         kubelet_ca: material.cluster_files().cert,
         encryption_key: Some(material.encryption_key()),
         disabled_admission: Vec::new(),
+        limits: kaji_apiserver::Limits::default(),
     })
 }
 

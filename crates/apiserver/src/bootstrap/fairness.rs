@@ -30,18 +30,74 @@ pub(super) async fn reconcile(maker: &Maker<'_>) -> Result<(), Status> {
     try_join_all(schemas().into_iter().map(|schema| ensure_schema(maker, schema))).await.map(drop)
 }
 
+/// Deletes what says that it follows the server but is not, or no longer, of its making.
+pub(super) async fn remove_unwanted(maker: &Maker<'_>) -> Result<(), Status> {
+    let levels: Vec<&str> = std::iter::once("exempt").chain(LIMITED.iter().map(|(name, ..)| *name)).collect();
+    let schemas = schemas();
+    let schemas: Vec<&str> = schemas.iter().map(Value::name).collect();
+    for (plural, ours) in [("flowschemas", schemas), ("prioritylevelconfigurations", levels)] {
+        let resource = GroupResource::of(GROUP, plural);
+        let follows = |object: &Value| object.annotation(AUTOUPDATE).and_then(go_bool) == Some(true);
+        let unwanted = maker.api.list_cached(&resource, "");
+        for object in unwanted.iter().filter(|object| follows(object) && !ours.contains(&object.name())) {
+            match maker.api.delete(maker.cx, &resource, &object.key()).await {
+                Err(status) if status.reason != "NotFound" => return Err(status),
+                _ => tracing::info!(name = object.name(), resource = plural, "deleted what is not of our making"),
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn ensure(maker: &Maker<'_>, resource: &GroupResource, object: Value) -> Result<(), Status> {
     let spec = object["spec"].clone();
-    let merge = |old: &Value| {
-        let ours = old.annotation(AUTOUPDATE) == Some("true") || MANDATORY.contains(&old.name());
-        if !ours || covers(&old["spec"], &spec) {
-            return None;
-        }
-        let mut object = old.clone();
+    maker.ensure(resource, object, &|old| revised(old, &spec)).await
+}
+
+/// An object as it should be, if it isn't (upstream `pkg/registry/flowcontrol/ensurer`): those that follow the
+/// server have its spec, and every object says whether it follows.
+fn revised(old: &Value, spec: &Value) -> Option<Value> {
+    let said = old.annotation(AUTOUPDATE).and_then(go_bool);
+    // One who says nothing and was never changed is taken to follow.
+    let untouched = old["metadata"]["generation"].as_i64() == Some(1);
+    let follows = MANDATORY.contains(&old.name()) || said.unwrap_or(untouched);
+    let differs = follows && !is_as_wanted(old, spec);
+    if !differs && said == Some(follows) {
+        return None;
+    }
+    let mut object = old.clone();
+    if differs {
         object.set("spec", spec.clone());
-        Some(object)
-    };
-    maker.ensure(resource, object, &merge).await
+    }
+    object.entry("metadata").entry("annotations").set(AUTOUPDATE, follows.to_string());
+    Some(object)
+}
+
+/// How Go reads a switch.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Shares of the exempt level are the operator's.
+fn is_as_wanted(old: &Value, spec: &Value) -> bool {
+    match old.name() == "exempt" && !spec["exempt"].is_null() {
+        true => !old["spec"]["exempt"].is_null() && old["spec"]["type"] == spec["type"],
+        false => covers(&old["spec"], spec),
+    }
+}
+
+/// A mandatory object, by kind and name.
+pub(crate) fn mandatory(kind: &str, name: &str) -> Option<Value> {
+    match (kind, name) {
+        (_, name) if !MANDATORY.contains(&name) => None,
+        ("FlowSchema", _) => schemas().into_iter().find(|schema| schema.name() == name),
+        (_, "exempt") => Some(exempt()),
+        _ => LIMITED.iter().find(|(level, ..)| *level == name).map(limited),
+    }
 }
 
 /// Whether an object says all that is wanted; it may say more, by defaults.

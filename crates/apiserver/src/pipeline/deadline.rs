@@ -1,6 +1,7 @@
 //! A limit on the time a request takes: 60 seconds, or less if the client says so (`?timeout=`).
 
 use super::{Next, info, negotiate::Format, output};
+use crate::context::RequestInfo;
 use crate::registry::options::Query;
 use crate::server::Api;
 use crate::server::body::{Request, Response};
@@ -8,7 +9,8 @@ use futures::future::BoxFuture;
 use kaji_api::Status;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// The longest, and what requests get that don't say.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
@@ -25,6 +27,17 @@ pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFutu
             output::failure(&Status::timeout(text, 1), Format::JSON)
         })
     })
+}
+
+/// The limit of a request; none: it has no end.
+pub(super) fn of(info: &RequestInfo) -> Option<Duration> {
+    if info::is_long_running(info) {
+        return None;
+    }
+    if !info.query.contains("timeout") {
+        return Some(LIMIT);
+    }
+    asked(&Query::parse(&info.query)).ok()
 }
 
 fn asked(query: &Query) -> Result<Duration, Status> {

@@ -1,5 +1,6 @@
 //! The body of a watch: events framed as JSON lines or length-delimited protobuf.
 
+use super::fairness::WatchHold;
 use super::metrics::WatchGuard;
 use super::negotiate::{Format, Media, Shape};
 use super::output::{Presenter, encode};
@@ -12,20 +13,22 @@ use bytes::{Bytes, BytesMut};
 use futures::stream;
 use kaji_api::{Value, value};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Events that are ready are sent together up to this size.
 const BURST: usize = 64 << 10;
 
 /// The answer to a watch; it ends when the server stops.
-pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter) -> Response {
+pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter, hold: Option<Arc<WatchHold>>) -> Response {
     let content_type = match presenter.format.media {
         Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
         _ => "application/json",
     };
     let _counted = WatchGuard::new(api, &presenter.stored);
     let stop = api.stopping().clone();
-    let state = State { watcher, presenter, over: false, headed: false, stop, _counted };
+    let mut state = State { watcher, presenter, over: false, headed: false, stop, hold, beginning: true, _counted };
+    state.see_to_hold();
     let pieces = stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
         Some((piece, state))
@@ -40,6 +43,9 @@ struct State {
     /// A table's columns have been sent.
     headed: bool,
     stop: CancellationToken,
+    hold: Option<Arc<WatchHold>>,
+    /// What the watch begins with is not sent yet.
+    beginning: bool,
     _counted: WatchGuard,
 }
 
@@ -48,6 +54,7 @@ impl State {
         if self.over {
             return None;
         }
+        self.see_to_hold();
         let stop = self.stop.clone();
         let told = tokio::select! {
             told = self.watcher.next() => told?,
@@ -60,6 +67,16 @@ impl State {
             next = (!self.over && burst.len() < BURST).then(|| self.watcher.ready()).flatten();
         }
         Some(burst.freeze())
+    }
+
+    /// Gives the seat back once all that the watch began with is sent.
+    fn see_to_hold(&mut self) {
+        if self.beginning && !self.watcher.is_beginning() {
+            self.beginning = false;
+            if let Some(hold) = &self.hold {
+                hold.initialized();
+            }
+        }
     }
 
     fn write(&mut self, told: Told, out: &mut BytesMut) {

@@ -1,21 +1,24 @@
-//! Limits on requests at work at once (upstream `--max-requests-inflight`, `--max-mutating-requests-inflight`).
+//! Limits on requests at work at once, where priority and fairness is switched off (apiserver
+//! `server/filters/maxinflight.go`).
 
-use super::{Next, authenticate, info, output};
+use super::{Next, authenticate, fairness, info};
+use crate::config::Limits;
 use crate::server::Api;
 use crate::server::body::{Request, Response};
 use futures::future::BoxFuture;
-use http::header::{HeaderValue, RETRY_AFTER};
 use tokio::sync::Semaphore;
 
-/// Room for reading and for writing requests.
+/// Room for reading and for writing requests; none: as much as they like.
 pub(crate) struct Inflight {
-    reading: Semaphore,
-    writing: Semaphore,
+    reading: Option<Semaphore>,
+    writing: Option<Semaphore>,
 }
 
-impl Default for Inflight {
-    fn default() -> Self {
-        Inflight { reading: Semaphore::new(400), writing: Semaphore::new(200) }
+impl Inflight {
+    /// By the limits of the configuration, of which 0 is none.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let room = |limit: usize| (limit > 0).then(|| Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        Inflight { reading: room(limits.reading), writing: room(limits.writing) }
     }
 }
 
@@ -29,14 +32,13 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
             "get" | "list" | "watch" => &api.inflight().reading,
             _ => &api.inflight().writing,
         };
+        let Some(room) = room else { return next.run(request).await };
         let Ok(_permit) = room.try_acquire() else {
             // Whoever repairs the server must get through.
             if authenticate::of(request.extensions()).in_group("system:masters") {
                 return next.run(request).await;
             }
-            let mut response = output::text(429, "Too many requests, please try again later.\n");
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
+            return fairness::too_many(1);
         };
         next.run(request).await
     })
@@ -46,9 +48,13 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
 impl Inflight {
     /// Takes all the room there is.
     pub(crate) fn fill(&self) -> impl Sized + '_ {
-        let all = |room: &Semaphore| u32::try_from(room.available_permits()).expect("limits are small");
-        let reading = self.reading.try_acquire_many(all(&self.reading)).expect("nobody else is here");
-        let writing = self.writing.try_acquire_many(all(&self.writing)).expect("nobody else is here");
-        (reading, writing)
+        (fill(&self.reading), fill(&self.writing))
     }
+}
+
+#[cfg(test)]
+fn fill(room: &Option<Semaphore>) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    let room = room.as_ref()?;
+    let all = u32::try_from(room.available_permits()).expect("limits are small");
+    Some(room.try_acquire_many(all).expect("nobody else is here"))
 }

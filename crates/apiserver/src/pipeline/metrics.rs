@@ -1,5 +1,9 @@
 //! `/metrics`: a small registry of our own, with upstream's names.
 
+mod buckets;
+
+pub(crate) use buckets::{Buckets, write_histogram};
+
 use crate::context::RequestInfo;
 use crate::server::Api;
 use kaji_api::ResourceDef;
@@ -118,6 +122,9 @@ impl Metrics {
         self.requests_page(&mut out);
         self.inflight_page(&mut out);
         storage_page(api, &mut out);
+        if let Some(fairness) = api.fairness() {
+            crate::fairness::metrics(fairness, &mut out);
+        }
         process_page(self.started, &mut out);
         out
     }
@@ -168,7 +175,8 @@ impl Histogram {
     }
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+/// The lines before those of a metric.
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 

@@ -1,5 +1,6 @@
 //! Requests to resources: each verb parsed, done by the registry, and answered.
 
+use super::fairness::WatchHold;
 use super::input::{self, Expected};
 use super::negotiate::{self, Format, Media, Offer, Shape};
 use super::output::{self, ListHead, Presenter};
@@ -152,7 +153,8 @@ async fn watch(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let options = ListOptions::parse(&asked.query, true)?;
     let selection = Selection::parse(&scope, &options)?;
     let watcher = scope.watch(&options, selection).await?;
-    Ok(frames::respond(asked.api, watcher, presenter))
+    let hold = WatchHold::of(&asked.parts.extensions);
+    Ok(frames::respond(asked.api, watcher, presenter, hold))
 }
 
 async fn create(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {

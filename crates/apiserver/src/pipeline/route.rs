@@ -120,6 +120,11 @@ async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
             let page = asked.api.metrics().page(asked.api);
             Ok(output::answer(200, "text/plain; version=0.0.4; charset=utf-8", page.into()))
         }
+        path if path.starts_with("/debug/api_priority_and_fairness/") => {
+            let details = !asked.query.get("includeRequestDetails").is_empty();
+            let page = asked.api.fairness().and_then(|fairness| crate::fairness::dump(fairness, path, details));
+            Ok(page.map_or_else(not_found, |page| output::answer(200, "text/plain; charset=utf-8", page.into())))
+        }
         "/.well-known/openid-configuration" | "/openid/v1/jwks" => {
             let document = crate::authn::openid::document(asked.api, path);
             Ok(document.map_or_else(not_found, |(media, text)| output::answer(200, media, text.into())))

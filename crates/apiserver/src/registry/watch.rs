@@ -164,6 +164,11 @@ impl Watcher {
         }
     }
 
+    /// Whether there are objects left of those the watch begins with.
+    pub(crate) fn is_beginning(&self) -> bool {
+        !self.initial.is_empty() || self.initial_bookmark.is_some()
+    }
+
     /// What needs no waiting; `None` is not the end.
     pub(crate) fn ready(&mut self) -> Option<Told> {
         while let Some(entry) = self.initial.pop_front() {

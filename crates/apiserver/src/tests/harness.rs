@@ -1,5 +1,6 @@
 //! Starting a server and asking it.
 
+use crate::config::Limits;
 use crate::server::body::Body;
 use crate::server::{Api, Local};
 use crate::{Config, UserInfo};
@@ -82,6 +83,7 @@ fn config(dir: &Path) -> Config {
         kubelet_ca: dir.join("ca.crt"),
         encryption_key: Some(dir.join("encryption.key")),
         disabled_admission: Vec::new(),
+        limits: Limits::default(),
     }
 }
 
@@ -223,7 +225,7 @@ impl Server {
     pub(crate) async fn watch(&self, path: &str) -> Watching {
         let response = self.raw(request("GET", path, &[], b"")).await;
         assert_eq!(response.status(), StatusCode::OK);
-        Watching { body: response.into_body(), buffer: Vec::new() }
+        Watching::of(response.into_body())
     }
 }
 
@@ -252,6 +254,11 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
+    /// From the body of the answer.
+    pub(crate) fn of(body: Body) -> Self {
+        Watching { body, buffer: Vec::new() }
+    }
+
     /// The next event; none when the watch is over.
     pub(crate) async fn next(&mut self) -> Option<Json> {
         loop {

@@ -97,7 +97,7 @@ async fn every_answer_has_an_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_server_says_come_back() {
-    let s = Server::start().await;
+    let s = Server::start_with(|config| config.limits.fairness = false).await;
     let _full = s.api.inflight().fill();
     let jane = s.as_user("jane", &["system:authenticated"]);
     for method in ["GET", "DELETE"] {

@@ -79,6 +79,7 @@ fn config(dir: &Path) -> Config {
         kubelet_ca: dir.join("ca.crt"),
         encryption_key: None,
         disabled_admission: Vec::new(),
+        limits: kaji_apiserver::Limits::default(),
     }
 }
 

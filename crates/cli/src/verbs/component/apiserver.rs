@@ -1,7 +1,7 @@
 //! `kaji apiserver`.
 
-use super::{Component, Flag, Typed, list, text, until_signal};
-use kaji_apiserver::{Api, Config};
+use super::{Component, Flag, Typed, list, switch, text, until_signal};
+use kaji_apiserver::{Api, Config, Limits};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +32,9 @@ const FLAGS: &[Flag] = &[
     text("kubelet-certificate-authority", "", "authority of kubelets' certificates; required"),
     text("encryption-key-file", "", "32 bytes, base64: seals secrets at rest; none: they are stored in the open"),
     list("disable-admission-plugins", "", "admission plugins to leave out"),
+    switch("enable-priority-and-fairness", "true", "requests beyond the limits wait in fair queues, by priority"),
+    text("max-requests-inflight", "400", "seats; without fairness: reading requests at once, 0 for any number"),
+    text("max-mutating-requests-inflight", "200", "seats, added to these; without fairness: writing requests at once"),
 ];
 
 fn ports(text: &str) -> anyhow::Result<(u16, u16)> {
@@ -39,6 +42,20 @@ fn ports(text: &str) -> anyhow::Result<(u16, u16)> {
     range.filter(|(low, high)| low <= high).ok_or_else(|| {
         anyhow::anyhow!("--service-node-port-range={text}: want two ports in order, such as 30000-32767")
     })
+}
+
+fn limits(typed: &Typed<'_>) -> anyhow::Result<Limits> {
+    let number = |flag: &str| -> anyhow::Result<usize> { Ok(typed.parsed(flag)?.unwrap_or(0)) };
+    let limits = Limits {
+        reading: number("max-requests-inflight")?,
+        writing: number("max-mutating-requests-inflight")?,
+        fairness: typed.on("enable-priority-and-fairness"),
+    };
+    anyhow::ensure!(
+        !limits.fairness || limits.reading + limits.writing > 0,
+        "--max-requests-inflight and --max-mutating-requests-inflight must add up to something positive"
+    );
+    Ok(limits)
 }
 
 fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
@@ -62,6 +79,7 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
         kubelet_ca: path("kubelet-certificate-authority")?,
         encryption_key: typed.path("encryption-key-file"),
         disabled_admission: typed.list("disable-admission-plugins"),
+        limits: limits(typed)?,
     })
 }
 
