@@ -20,7 +20,8 @@ pub use protobuf::{
     Envelope, decode_protobuf, decode_protobuf_message, open_protobuf, write_protobuf, write_protobuf_event,
 };
 pub use writer::write_json;
-pub use yaml::{parse_yaml, write_yaml};
+pub(crate) use writer::write_string as write_json_string;
+pub use yaml::{parse_yaml, parse_yaml_strictly, write_yaml};
 
 use crate::schema::TypeRef;
 use crate::value::Value;

@@ -4,6 +4,7 @@
 //! tables) drives JSON, YAML and protobuf codecs, defaults, pruning, patches, discovery and OpenAPI.
 //! Nothing here does I/O.
 
+pub mod apply;
 pub mod codec;
 pub mod discovery;
 pub mod field;

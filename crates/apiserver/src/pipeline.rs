@@ -3,6 +3,7 @@
 //! A layer may rely on what runs before it, never on what runs after. Facts about the request travel in its
 //! extensions: `Arc<RequestInfo>`, `Arc<UserInfo>`, `Warnings`.
 
+mod apply;
 mod authenticate;
 mod authorize;
 mod compress;

@@ -11,6 +11,7 @@ mod delete;
 pub(crate) mod expiry;
 mod fields;
 mod list;
+pub(crate) mod managed;
 mod metadata;
 pub(crate) mod options;
 mod update;
@@ -20,6 +21,7 @@ pub(crate) use create::{check_name_on_url, ensure_namespace, generate_name};
 pub(crate) use delete::Deleted;
 pub(crate) use fields::Selection;
 pub(crate) use list::Listed;
+pub(crate) use managed::Ownership;
 pub(crate) use update::{Mode, Transform};
 
 use crate::admission::{Attributes, Operation};
@@ -53,6 +55,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) sub: Option<SubresourceDef>,
     /// Its objects.
     pub(crate) cache: Arc<Cache>,
+    /// Who keeps account of the owners of fields.
+    pub(crate) ownership: Ownership,
     /// Namespace, or empty.
     pub(crate) namespace: &'a str,
     /// Name, or empty.
@@ -84,6 +88,7 @@ impl<'a> Scope<'a> {
             stored: cache.row.clone(),
             sub: target.sub,
             cache,
+            ownership: Ownership::default(),
             namespace,
             name,
         })

@@ -1,6 +1,7 @@
 //! The whole server in one process on a temporary directory, asked as clients ask it.
 
 mod admission;
+mod applying;
 mod fairness;
 pub(crate) mod harness;
 mod limits;

@@ -85,7 +85,10 @@ pub(crate) fn kept(field: FieldRef<'_>, value: Value) -> Option<Value> {
     if !value.is_zero() {
         return Some(value);
     }
-    let kept = !value.is_null() && (field.is_pointer() || field.is_always_written() || !can_be_empty(field.shape()));
+    // An empty list of managers is a request to forget them, which absence is not.
+    let asks = || field.name() == "managedFields" && matches!(value, Value::Array(_));
+    let kept =
+        !value.is_null() && (field.is_pointer() || field.is_always_written() || !can_be_empty(field.shape()) || asks());
     kept.then_some(value)
 }
 

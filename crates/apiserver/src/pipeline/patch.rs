@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Merge,
     /// `application/strategic-merge-patch+json`.
     Strategic,
+    /// `application/apply-patch+yaml`: no patch but a configuration.
+    Apply,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             "application/json-patch+json" => Ok(Kind::Json),
             "application/merge-patch+json" => Ok(Kind::Merge),
             "application/strategic-merge-patch+json" => Ok(Kind::Strategic),
+            "application/apply-patch+yaml" => Ok(Kind::Apply),
             _ => Err(unsupported_patch()),
         }
     }
@@ -54,7 +57,7 @@ impl Patch {
             codec::parse_json(bytes).map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
         let fits = match kind {
             Kind::Json => matches!(body, Value::Array(_)),
-            Kind::Merge | Kind::Strategic => matches!(body, Value::Object(_)),
+            Kind::Merge | Kind::Strategic | Kind::Apply => matches!(body, Value::Object(_)),
         };
         if !fits {
             let (found, wanted) = match kind {
@@ -81,10 +84,11 @@ impl Patch {
             Kind::Json => patch::json_patch(&mut patched, &self.body)?,
             Kind::Merge => patch::merge_patch(&mut patched, &self.body),
             Kind::Strategic => patch::strategic_merge_patch(ty, &mut patched, &self.body)?,
+            Kind::Apply => {}
         }
         let shown = || match self.kind {
             Kind::Strategic => self.body.clone(),
-            Kind::Json | Kind::Merge => patched.clone(),
+            _ => patched.clone(),
         };
         let unfit = |why: &str, shown: Value| {
             let mut text = Vec::new();

@@ -1,5 +1,6 @@
 //! Requests to resources: each verb parsed, done by the registry, and answered.
 
+use super::apply;
 use super::fairness::WatchHold;
 use super::input::{self, Expected};
 use super::negotiate::{self, Format, Media, Offer, Shape};
@@ -80,7 +81,7 @@ async fn connect(asked: Asked<'_>, target: &Target, body: RequestBody) -> Result
 }
 
 impl Asked<'_> {
-    fn scope(&self, target: &Target) -> Result<Scope<'_>, Status> {
+    pub(super) fn scope(&self, target: &Target) -> Result<Scope<'_>, Status> {
         let scope = Scope::new(self.api, &self.cx, target, &self.info.namespace, &self.info.name);
         scope.ok_or_else(|| Status::not_found(&target.resource.group_resource(), &self.info.name))
     }
@@ -89,7 +90,7 @@ impl Asked<'_> {
         negotiate::format(&self.parts.headers, &self.query, offer)
     }
 
-    fn presenter(&self, scope: &Scope<'_>, offer: Offer) -> Result<Presenter, Status> {
+    pub(super) fn presenter(&self, scope: &Scope<'_>, offer: Offer) -> Result<Presenter, Status> {
         let format = self.format(offer)?;
         let table = TableOptions::parse(&self.query)?;
         Ok(Presenter { row: scope.row.clone(), stored: scope.stored.clone(), format, table })
@@ -222,7 +223,7 @@ async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
 }
 
 /// Runs an update by the rules of the subresource in the path.
-async fn change(
+pub(super) async fn change(
     scope: &Scope<'_>,
     transform: registry::Transform<'_>,
 ) -> Result<(std::sync::Arc<crate::cache::Entry>, bool), Status> {
@@ -233,7 +234,11 @@ async fn change(
     }
 }
 
-fn sub_answer(scope: &Scope<'_>, presenter: &Presenter, entry: &crate::cache::Entry) -> Result<Response, Status> {
+pub(super) fn sub_answer(
+    scope: &Scope<'_>,
+    presenter: &Presenter,
+    entry: &crate::cache::Entry,
+) -> Result<Response, Status> {
     match subresource::view(scope, &entry.decode())? {
         Some(view) => Ok(output::metadata_or_document(200, &view, presenter.format)),
         None => Ok(presenter.object(200, entry)),
@@ -242,6 +247,9 @@ fn sub_answer(scope: &Scope<'_>, presenter: &Presenter, entry: &crate::cache::En
 
 async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let kind = patch::Kind::of_content_type(asked.content_type())?;
+    if kind == patch::Kind::Apply {
+        return apply::serve(asked, target, body).await;
+    }
     let options = WriteOptions::parse(&asked.query, "PatchOptions")?;
     asked.cx.dry_run = options.dry_run;
     let scope = asked.scope(target)?;
@@ -348,6 +356,7 @@ fn ask<'a>(asked: &'a Asked<'a>, target: &'a Target) -> Ask<'a> {
 pub(super) fn unsupported_patch() -> Status {
     Status::unsupported_media_type(
         "the body of the request was in an unknown format - accepted media types include: \
-         application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+         application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
+         application/apply-patch+yaml",
     )
 }

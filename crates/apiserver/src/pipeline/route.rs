@@ -43,16 +43,30 @@ pub(super) async fn serve(api: &Api, request: Request) -> Response {
 fn context(parts: &Parts, info: &Arc<RequestInfo>, query: &Query) -> RequestContext {
     let agent = parts.headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let manager = match query.get("fieldManager") {
-        "" => agent.split('/').next().unwrap_or_default(),
-        manager => manager,
+        "" => of_agent(agent),
+        manager => manager.to_owned(),
     };
     RequestContext {
         user: authenticate::of(&parts.extensions),
         info: info.clone(),
         dry_run: false,
-        field_manager: manager.chars().filter(|c| !c.is_control()).take(128).collect(),
+        field_manager: manager,
         warnings: parts.extensions.get::<Warnings>().cloned().unwrap_or_default(),
     }
+}
+
+/// The manager that a user agent stands for: what is before the first slash, as far as it may be a name.
+fn of_agent(agent: &str) -> String {
+    const LONGEST: usize = 128;
+    let mut manager = String::new();
+    let name = agent.split('/').next().unwrap_or_default();
+    for c in name.chars().filter(|c| !c.is_control() && (*c == ' ' || !c.is_whitespace())) {
+        if manager.len() + c.len_utf8() > LONGEST {
+            break;
+        }
+        manager.push(c);
+    }
+    manager
 }
 
 fn warn(response: &mut Response, warnings: &Warnings) {

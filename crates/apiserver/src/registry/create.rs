@@ -1,6 +1,6 @@
 //! POST: a new object.
 
-use super::{Phase, Scope, Written, metadata};
+use super::{Mode, Phase, Scope, Written, metadata};
 use crate::admission::Operation;
 use crate::cache::{Entry, now_rfc3339, to_stored};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -24,6 +24,7 @@ impl Scope<'_> {
         ensure_namespace(self, &mut object)?;
         metadata::dedup_owners(self.cx, &mut object, false);
         self.default(&mut object);
+        self.note_owners(Mode::Main, &mut object, &Value::Null);
         self.admit(Phase::Mutate, Operation::Create, &mut object, &Value::Null).await?;
         metadata::dedup_owners(self.cx, &mut object, true);
         self.ty().normalize(&mut object);

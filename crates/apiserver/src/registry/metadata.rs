@@ -15,8 +15,6 @@ pub(super) fn wipe_system_fields(object: &mut Value) {
         metadata.remove(field);
     }
     metadata.remove("resourceVersion");
-    // Field ownership is not tracked; what clients send of it is dropped, as clients may do themselves.
-    metadata.remove("managedFields");
 }
 
 /// Carries over what an updater may not touch (upstream `rest.BeforeUpdate`).
@@ -33,9 +31,7 @@ pub(super) fn preserve(object: &mut Value, old: &Value) {
     if object["metadata"]["deletionGracePeriodSeconds"].is_null() && !was["deletionGracePeriodSeconds"].is_null() {
         object.set_meta("deletionGracePeriodSeconds", was["deletionGracePeriodSeconds"].clone());
     }
-    let metadata = object.entry("metadata");
-    metadata.remove("managedFields");
-    metadata.remove("selfLink");
+    object.entry("metadata").remove("selfLink");
 }
 
 /// Drops repeated owner references and warns of them.
@@ -83,6 +79,7 @@ pub(super) fn validate(object: &Value, namespaced: bool, name_check: fn(&str) ->
     validate_annotations(&metadata["annotations"], &path.child("annotations"), errors);
     validate_owners(&metadata["ownerReferences"], &path.child("ownerReferences"), errors);
     validate_finalizers(&metadata["finalizers"], &path.child("finalizers"), errors);
+    super::managed::validate(&metadata["managedFields"], &path.child("managedFields"), errors);
 }
 
 fn each(errors: &mut Errors, path: &Path, value: &str, texts: Vec<String>) {
@@ -205,14 +202,18 @@ fn no_new_finalizers(new: &Value, was: &Value, path: &Path, errors: &mut Errors)
     );
 }
 
-/// What is wrong with a field manager's name.
+/// What is wrong with `?fieldManager=`.
 pub(super) fn validate_manager(manager: &str, errors: &mut Errors) {
-    let path = Path::new("fieldManager");
+    validate_manager_at(manager, &Path::new("fieldManager"), errors);
+}
+
+/// What is wrong with a field manager's name.
+pub(super) fn validate_manager_at(manager: &str, path: &Path, errors: &mut Errors) {
     if manager.len() > MAX_MANAGER {
-        errors.too_long(&path, MAX_MANAGER);
+        errors.too_long(path, MAX_MANAGER);
     }
     for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
         let detail = format!("invalid character U+{:04X} (at position {at})", c as u32);
-        errors.invalid(&path, manager, &detail);
+        errors.invalid(path, manager, &detail);
     }
 }

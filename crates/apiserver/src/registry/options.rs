@@ -114,6 +114,20 @@ impl WriteOptions {
         if kind == "PatchOptions" && query.find("force").is_some() {
             errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
         }
+        Self::parse_common(query, kind, errors)
+    }
+
+    /// From the query of a server-side apply; the second value is `?force=`.
+    pub(crate) fn parse_apply(query: &Query) -> Result<(Self, bool), Status> {
+        let mut errors = Errors::new();
+        if query.get("fieldManager").is_empty() {
+            errors.required(&Path::new("fieldManager"), "is required for apply patch");
+        }
+        let options = Self::parse_common(query, "PatchOptions", errors)?;
+        Ok((options, query.switch("force").unwrap_or(false)))
+    }
+
+    fn parse_common(query: &Query, kind: &str, mut errors: Errors) -> Result<Self, Status> {
         validate_manager(query.get("fieldManager"), &mut errors);
         let dry_run = query.dry_run(&mut errors);
         let validation = match query.get("fieldValidation") {

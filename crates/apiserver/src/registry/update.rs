@@ -1,6 +1,6 @@
 //! PUT and PATCH: a change of an object that exists (or may be created by it).
 
-use super::{Phase, STALE, Scope, Written, create, metadata};
+use super::{Ownership, Phase, STALE, Scope, Written, create, metadata};
 use crate::admission::Operation;
 use crate::cache::{Entry, to_stored, unchanged};
 use kaji_api::field::{Errors, Path};
@@ -58,7 +58,8 @@ impl Scope<'_> {
     }
 
     async fn create_by_update(&self, mode: Mode, transform: Transform<'_>) -> Result<Arc<Entry>, Status> {
-        if mode != Mode::Main || !self.strategy().create_on_update() {
+        let may_create = self.ownership == Ownership::Applied || self.strategy().create_on_update();
+        if mode != Mode::Main || !may_create {
             return Err(self.not_found());
         }
         let object = transform(&Value::Null)?;
@@ -80,9 +81,9 @@ impl Scope<'_> {
         object.set_meta("resourceVersion", entry.revision.to_string());
         create::ensure_namespace(self, &mut object)?;
         self.default(&mut object);
-        object.entry("metadata").remove("managedFields");
         metadata::dedup_owners(self.cx, &mut object, false);
         self.ty().normalize(&mut object);
+        self.note_owners(mode, &mut object, &old);
         if mode != Mode::Internal {
             self.admit(Phase::Mutate, Operation::Update, &mut object, &old).await?;
             metadata::dedup_owners(self.cx, &mut object, true);
@@ -194,6 +195,7 @@ impl Scope<'_> {
             strategy.allocate(self.api, self.cx, &mut object, Some(old)).await?;
             self.ty().normalize(&mut object);
         }
+        kaji_api::apply::keep_times(&mut object, old);
         let stored = to_stored(&object);
         if unchanged(entry, &stored) {
             return Ok(Attempt::Done(entry.clone()));

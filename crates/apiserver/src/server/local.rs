@@ -7,6 +7,8 @@ use crate::context::UserInfo;
 use crate::pipeline;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,12 +19,15 @@ use std::task::{Context, Poll};
 pub struct Local {
     api: Api,
     user: LocalIdentity,
+    /// What the caller is known as among the managers of fields.
+    agent: HeaderValue,
 }
 
 impl Api {
     /// A service for a caller in this process.
     pub fn local(&self, user: UserInfo) -> Local {
-        Local { api: self.clone(), user: LocalIdentity(Arc::new(user)) }
+        let agent = HeaderValue::from_str(&agent(&user.name)).unwrap_or(HeaderValue::from_static("unknown"));
+        Local { api: self.clone(), user: LocalIdentity(Arc::new(user)), agent }
     }
 }
 
@@ -43,6 +48,23 @@ where
         let api = self.api.clone();
         let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         request.extensions_mut().insert(self.user.clone());
+        if !request.headers().contains_key(USER_AGENT) {
+            request.headers_mut().insert(USER_AGENT, self.agent.clone());
+        }
         Box::pin(async move { Ok(pipeline::serve(&api, request).await) })
     }
+}
+
+/// The program that upstream runs under an identity.
+fn agent(user: &str) -> String {
+    let component = match user {
+        "system:apiserver" => "kube-apiserver",
+        "system:kaji-simulated-nodes" => "kubelet",
+        user if user.starts_with("system:node:") => "kubelet",
+        user if user.starts_with("system:serviceaccount:kube-system:") && user.ends_with("-controller") => {
+            "kube-controller-manager"
+        }
+        user => user.rsplit(':').next().unwrap_or_default(),
+    };
+    format!("{component}/v1.36")
 }

@@ -3,7 +3,7 @@
 
 use super::{set_condition, success};
 use crate::admission::Operation;
-use crate::context::Target;
+use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
 use crate::registry::{Mode, Phase, Scope};
 use crate::row::Row;
@@ -113,7 +113,14 @@ async fn take_one(scope: &Scope<'_>, name: &str) -> Result<(), Status> {
     let target = Target { sub: row.subresource("status"), resource: row };
     let budget = Scope::new(scope.api, scope.cx, &target, scope.namespace, name)
         .ok_or_else(|| Status::not_found(&BUDGETS, name))?;
-    budget.update(Mode::Internal, &|old| decrement(old, name, scope.name)).await.map(drop)
+    let change = |old: &Value| {
+        let mut new = decrement(old, name, scope.name)?;
+        budget.ty().normalize(&mut new);
+        // Upstream does this by a request of its own.
+        budget.note_owners_as(&RequestContext::system().field_manager, "status", &mut new, old);
+        Ok(new)
+    };
+    budget.update(Mode::Internal, &change).await.map(drop)
 }
 
 fn decrement(old: &Value, name: &str, pod: &str) -> Result<Value, Status> {

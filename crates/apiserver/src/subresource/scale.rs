@@ -1,7 +1,8 @@
 //! `scale`: the replicas of a workload as an `autoscaling/v1 Scale`.
 
 use crate::cache::Entry;
-use crate::registry::{Mode, Scope, Transform};
+use crate::registry::managed::scale as owners;
+use crate::registry::{Mode, Ownership, Scope, Transform};
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Status, Value, value};
 use std::sync::Arc;
@@ -29,7 +30,12 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
         if old.is_null() {
             return Err(scope.not_found());
         }
-        let scale = transform(&of(old)?)?;
+        let mut live = of(old)?;
+        owners::show(scope, old, &mut live)?;
+        let mut scale = transform(&live)?;
+        if scope.ownership == Ownership::Noted {
+            owners::note(scope, &mut scale, &live);
+        }
         let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
             let mut errors = Errors::new();
@@ -39,13 +45,15 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
         }
         let mut object = old.clone();
         object.entry("spec").set("replicas", replicas);
+        owners::take(scope, &scale, &mut object)?;
         object.set_meta("resourceVersion", scale["metadata"]["resourceVersion"].clone());
         if !scale.uid().is_empty() {
             object.set_meta("uid", scale["metadata"]["uid"].clone());
         }
         Ok(object)
     };
-    scope.update(Mode::Main, &whole).await.map(|(entry, _)| entry)
+    let given = Scope { ownership: Ownership::Given, ..scope.clone() };
+    given.update(Mode::Main, &whole).await.map(|(entry, _)| entry)
 }
 
 /// A selector as text: `app=web,tier in (a,b)`. Replication controllers have a plain map.
