@@ -1,7 +1,7 @@
 //! Carrying decisions out: bindings, conditions and events.
 
 use crate::decide::NoFit;
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, nomination_of};
 use crate::queue::{Queue, Waiting};
 use http::Request;
 use jiff::Timestamp;
@@ -67,13 +67,14 @@ impl Binder {
         self.client.request::<serde_json::Value>(request).await.map(drop)
     }
 
-    /// Tells that no node will do, and leaves the pod in the queue until something helps.
-    pub(crate) fn refused(&self, pod: Arc<Pod>, refusal: NoFit, waiting: Waiting) {
+    /// Tells that no node will do, and leaves the pod in the queue until something helps. `nomination`: what
+    /// becomes of `status.nominatedNodeName`; None leaves it, an empty name clears it.
+    pub(crate) fn refused(&self, pod: Arc<Pod>, refusal: NoFit, nomination: Option<String>, waiting: Waiting) {
         self.recorder.event(&reference(&*pod), EventType::Warning, "FailedScheduling", &refusal.message);
         let client = self.client.clone();
         let message = refusal.message.clone();
         tokio::spawn(async move {
-            if let Err(error) = set_unschedulable(client, &pod, &message).await {
+            if let Err(error) = set_unschedulable(client, &pod, &message, nomination.as_deref()).await {
                 tracing::debug!(%error, "could not write why a pod is not scheduled");
             }
         });
@@ -81,22 +82,31 @@ impl Binder {
     }
 }
 
-async fn set_unschedulable(client: Client, pod: &Pod, message: &str) -> Result<(), kube::Error> {
+async fn set_unschedulable(
+    client: Client,
+    pod: &Pod,
+    message: &str,
+    nomination: Option<&str>,
+) -> Result<(), kube::Error> {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     let known = conditions.iter().find(|c| c.type_ == "PodScheduled");
     let same = known.is_some_and(|c| c.status == "False" && c.message.as_deref() == Some(message));
-    if same {
+    let nomination = nomination.filter(|name| *name != nomination_of(pod));
+    if same && nomination.is_none() {
         return Ok(());
     }
     let since = known
         .filter(|c| c.status == "False")
         .and_then(|c| c.last_transition_time.clone())
         .map_or_else(Timestamp::now, |t| t.0);
-    let change = json!({"status": {"conditions": [{
+    let mut change = json!({"status": {"conditions": [{
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
         "lastProbeTime": null, "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         "observedGeneration": pod.metadata.generation,
     }]}});
+    if let Some(name) = nomination {
+        change["status"]["nominatedNodeName"] = json!((!name.is_empty()).then_some(name));
+    }
     let api: Api<Pod> = Api::namespaced(client, pod.metadata.namespace.as_deref().unwrap_or_default());
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     match api.patch_status(name, &PatchParams::default(), &Patch::Strategic(change)).await {

@@ -1,12 +1,12 @@
 //! One attempt to place one pod: what the plugins look at, computed once.
 
-use crate::nodes::Snapshot;
+use crate::nodes::{NodeInfo, Snapshot};
 use crate::plugins::inter_pod::InterPod;
 use crate::plugins::spread::Spread;
-use crate::plugins::volumes::Volumes;
 use crate::requests::{Amounts, pod_requests, scored_requests};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{NodeSelector, Pod, PodSpec};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The labels of a namespace.
 pub(crate) type NamespaceLabels<'a> = dyn Fn(&str) -> Option<BTreeMap<String, String>> + 'a;
@@ -16,26 +16,38 @@ pub(crate) struct Cycle<'a> {
     pub(crate) pod: &'a Pod,
     pub(crate) spec: PodSpec,
     pub(crate) nodes: &'a Snapshot,
+    pub(crate) namespaces: &'a NamespaceLabels<'a>,
     pub(crate) requests: Amounts,
     pub(crate) scored: Amounts,
     pub(crate) spread: Spread,
     pub(crate) inter_pod: InterPod,
     /// Why no node can do, or what the pod's volumes demand of nodes.
-    pub(crate) volumes: Result<Vec<k8s_openapi::api::core::v1::NodeSelector>, String>,
+    pub(crate) volumes: Result<Vec<NodeSelector>, String>,
 }
 
 impl<'a> Cycle<'a> {
-    pub(crate) fn new(pod: &'a Pod, nodes: &'a Snapshot, namespaces: &NamespaceLabels<'_>, volumes: &Volumes) -> Self {
+    pub(crate) fn new(
+        pod: &'a Pod,
+        nodes: &'a Snapshot,
+        namespaces: &'a NamespaceLabels<'a>,
+        volumes: Result<Vec<NodeSelector>, String>,
+    ) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         Cycle {
             requests: pod_requests(pod),
             scored: scored_requests(pod),
             spread: Spread::new(pod, &spec, nodes),
             inter_pod: InterPod::new(pod, &spec, nodes, namespaces),
-            volumes: volumes.demands(pod, &spec),
+            volumes,
+            namespaces,
             pod,
             spec,
             nodes,
         }
+    }
+    /// Looks at the cluster as if `new` stood in the place of `old`, for filters; scores are stale afterwards.
+    pub(crate) fn swap(&mut self, old: &Arc<NodeInfo>, new: &Arc<NodeInfo>) {
+        self.spread.swap(self.pod, &self.spec, old, new);
+        self.inter_pod.swap(self.pod, &self.spec, (old, new), self.namespaces);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cycle::Cycle;
 use crate::nodes::NodeInfo;
-use crate::plugins::{FILTERS, SCORERS};
+use crate::plugins::{FILTERS, No, SCORERS};
 use crate::queue::Wake;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +18,14 @@ pub(crate) struct Fit {
 }
 
 /// No node will do, and why.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct NoFit {
     /// Upstream's text: `0/3 nodes are available: …`.
     pub(crate) message: String,
     /// Changes that may help.
     pub(crate) until: Vec<Wake>,
+    /// Nodes that could do with fewer pods on them.
+    pub(crate) crowded: Vec<Arc<NodeInfo>>,
 }
 
 /// Finds the best node. `start`: where the last attempt stopped looking, so that large clusters are used evenly.
@@ -31,31 +33,34 @@ pub(crate) fn decide(cycle: &Cycle<'_>, start: &mut usize) -> Result<Fit, NoFit>
     let total = cycle.nodes.len();
     if total == 0 {
         let message = "no nodes available to schedule pods".to_owned();
-        return Err(NoFit { message, until: vec![Wake::NodeAdded] });
+        return Err(NoFit { message, until: vec![Wake::NodeAdded], crowded: Vec::new() });
     }
     if let Err(why) = &cycle.volumes {
         return Err(NoFit {
             message: format!("0/{total} nodes are available: {why}."),
             until: vec![Wake::Volume, Wake::NodeAdded],
+            crowded: Vec::new(),
         });
+    }
+    if let Some(node) = nominated(cycle) {
+        return Ok(Fit { node });
     }
     let wanted = enough(total);
     let mut feasible = Vec::new();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut until = Vec::new();
+    let mut crowded = Vec::new();
     for i in 0..total {
         let node = &cycle.nodes[(*start + i) % total];
         match filter(cycle, node) {
             Ok(()) => feasible.push(node),
-            Err((texts, wakes)) => {
-                texts.into_iter().for_each(|text| *reasons.entry(text).or_default() += 1);
-                wakes
-                    .iter()
-                    .filter(|w| !until.contains(*w))
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|w| until.push(w));
+            Err((no, wakes)) => {
+                no.texts.into_iter().for_each(|text| *reasons.entry(text).or_default() += 1);
+                let news: Vec<Wake> = wakes.iter().filter(|w| !until.contains(*w)).copied().collect();
+                until.extend(news);
+                if no.room_helps {
+                    crowded.push(node.clone());
+                }
             }
         }
         if feasible.len() >= wanted {
@@ -63,7 +68,7 @@ pub(crate) fn decide(cycle: &Cycle<'_>, start: &mut usize) -> Result<Fit, NoFit>
             break;
         }
     }
-    best(cycle, &feasible).ok_or_else(|| NoFit { message: message(total, &reasons), until })
+    best(cycle, &feasible).ok_or_else(|| NoFit { message: message(total, &reasons), until, crowded })
 }
 
 /// How many feasible nodes are enough to choose from (upstream `numFeasibleNodesToFind`).
@@ -75,11 +80,18 @@ fn enough(total: usize) -> usize {
     (total * percent / 100).max(ENOUGH)
 }
 
-fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), (Vec<String>, &'static [Wake])> {
-    FILTERS.iter().try_for_each(|plugin| (plugin.filter)(cycle, node).map_err(|texts| (texts, plugin.wakes)))
+/// The node that the pod has made room on, if it will do now (upstream `evaluateNominatedNode`).
+fn nominated(cycle: &Cycle<'_>) -> Option<String> {
+    let name = cycle.pod.status.as_ref()?.nominated_node_name.as_deref().filter(|n| !n.is_empty())?;
+    let node = cycle.nodes.iter().find(|n| n.name == name)?;
+    filter(cycle, node).is_ok().then(|| name.to_owned())
 }
 
-fn message(total: usize, reasons: &BTreeMap<String, usize>) -> String {
+pub(crate) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), (No, &'static [Wake])> {
+    FILTERS.iter().try_for_each(|plugin| (plugin.filter)(cycle, node).map_err(|no| (no, plugin.wakes)))
+}
+
+pub(crate) fn message(total: usize, reasons: &BTreeMap<String, usize>) -> String {
     let mut texts: Vec<String> = reasons.iter().map(|(text, count)| format!("{count} {text}")).collect();
     texts.sort();
     format!("0/{total} nodes are available: {}.", texts.join(", "))

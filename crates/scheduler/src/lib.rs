@@ -7,8 +7,10 @@
 mod bind;
 mod cycle;
 mod decide;
+mod evict;
 mod nodes;
 mod plugins;
+mod preempt;
 mod queue;
 mod requests;
 
@@ -17,11 +19,14 @@ use cycle::Cycle;
 use decide::{Fit, NoFit, decide};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kaji_client::event::Recorder;
 use kaji_client::informer::Change;
 use kaji_client::{Client, Informers, ObjectKey};
+use evict::Evictor;
 use nodes::Nodes;
-use queue::{Queue, Wake};
+use preempt::Room;
+use queue::{Queue, Waiting, Wake};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +71,7 @@ struct Scheduler {
     nodes: Arc<Nodes>,
     queue: Arc<Queue>,
     binder: Arc<Binder>,
+    evictor: Arc<Evictor>,
 }
 
 impl Scheduler {
@@ -73,8 +79,11 @@ impl Scheduler {
         let nodes = Arc::new(Nodes::default());
         let queue = Arc::new(Queue::default());
         let recorder = Recorder::new(client.clone(), &config.scheduler_name, "");
+        let evictor =
+            Evictor::new(client.clone(), recorder.clone(), nodes.clone(), queue.clone(), &config.scheduler_name);
         let binder = Binder::new(client.clone(), recorder, nodes.clone(), queue.clone(), config.concurrent_bindings);
-        Scheduler { config, informers: Informers::new(client), nodes, queue, binder: Arc::new(binder) }
+        let informers = Informers::new(client);
+        Scheduler { config, informers, nodes, queue, binder: Arc::new(binder), evictor: Arc::new(evictor) }
     }
 
     /// Lets every change reach the snapshot, and wake the pods that wait for such a change.
@@ -91,6 +100,7 @@ impl Scheduler {
         let queue = self.queue.clone();
         self.informers.of::<PersistentVolume>().on_change(move |_| queue.wake(Wake::Volume));
         self.informers.of::<Namespace>();
+        self.informers.of::<PodDisruptionBudget>();
     }
 
     async fn synced(&self) {
@@ -99,6 +109,7 @@ impl Scheduler {
         self.informers.of::<PersistentVolumeClaim>().synced().await;
         self.informers.of::<PersistentVolume>().synced().await;
         self.informers.of::<Namespace>().synced().await;
+        self.informers.of::<PodDisruptionBudget>().synced().await;
     }
 
     /// Pods that waited for five minutes are tried again, whatever happened.
@@ -122,13 +133,36 @@ impl Scheduler {
                     let binder = self.binder.clone();
                     tokio::spawn(async move { binder.bind(pod, node, waiting, permit).await });
                 }
-                Err(refusal) => self.binder.refused(pod, refusal, waiting),
+                Err((refusal, room)) => self.refused(pod, waiting, refusal, room),
             }
         }
     }
 
-    fn decide(&self, pod: &Pod, start: &mut usize) -> Result<Fit, NoFit> {
-        let nodes = self.nodes.snapshot();
+    /// Waits for the room that is being made, or for something to change.
+    fn refused(&self, pod: Arc<Pod>, waiting: Waiting, mut refusal: NoFit, room: Room) {
+        let nomination = match room {
+            Room::Made(plan) => {
+                let node = plan.node.clone();
+                self.nodes.nominate(&pod, &node);
+                self.evictor.evict(pod.clone(), plan);
+                Some(node)
+            }
+            Room::Awaited(why) => {
+                refusal.message.push_str(&format!(" preemption: {why}"));
+                None
+            }
+            Room::None(why) => {
+                self.nodes.nominate(&pod, "");
+                refusal.message.push_str(&format!(" preemption: {why}"));
+                Some(String::new())
+            }
+            Room::Nowhere => None,
+        };
+        self.binder.refused(pod, refusal, nomination, waiting);
+    }
+
+    fn decide(&self, pod: &Pod, start: &mut usize) -> Result<Fit, (NoFit, Room)> {
+        let nodes = self.nodes.snapshot_for(pod);
         let volumes = plugins::volumes::Volumes {
             claims: self.informers.of::<PersistentVolumeClaim>(),
             volumes: self.informers.of::<PersistentVolume>(),
@@ -138,8 +172,13 @@ impl Scheduler {
             let namespace = namespaces.get(&ObjectKey::new("", name))?;
             Some(namespace.metadata.labels.clone().unwrap_or_default())
         };
-        let cycle = Cycle::new(pod, &nodes, &labels, &volumes);
-        decide(&cycle, start)
+        let demands = volumes.demands(pod, &pod.spec.clone().unwrap_or_default());
+        let mut cycle = Cycle::new(pod, &nodes, &labels, demands);
+        decide(&cycle, start).map_err(|refusal| {
+            let budgets = || self.informers.of::<PodDisruptionBudget>().list();
+            let room = preempt::make_room(&mut cycle, &refusal.crowded, budgets);
+            (refusal, room)
+        })
     }
 }
 
@@ -172,6 +211,10 @@ fn pod_changed(nodes: &Nodes, queue: &Queue, scheduler: &str, change: &Change<Po
                 .old
                 .as_ref()
                 .is_none_or(|old| old.spec != pod.spec || old.metadata.labels != pod.metadata.labels);
+            let nomination = nodes::nomination_of(pod);
+            if change.old.as_ref().map_or("", |old| nodes::nomination_of(old)) != nomination {
+                nodes.nominate(pod, nomination);
+            }
             if ours && !gated && news {
                 queue.add(change.key.clone(), &uid(pod), spec.priority.unwrap_or_default(), Timestamp::now());
             }
@@ -184,7 +227,7 @@ fn pod_changed(nodes: &Nodes, queue: &Queue, scheduler: &str, change: &Change<Po
             let Some(old) = &change.old else { return };
             queue.remove(&uid(old));
             nodes.remove_pod(&uid(old));
-            if !nodes::node_of(old).is_empty() {
+            if !nodes::node_of(old).is_empty() || !nodes::nomination_of(old).is_empty() {
                 queue.wake(Wake::PodRemoved);
             }
         }

@@ -40,6 +40,8 @@ struct State {
     places: HashMap<String, String>,
     /// Decided, but not yet seen bound.
     assumed: HashMap<String, String>,
+    /// Pods that wait for the room they have made, and where, by uid.
+    nominated: HashMap<String, (String, Arc<Pod>)>,
 }
 
 impl NodeInfo {
@@ -48,14 +50,15 @@ impl NodeInfo {
         self.node.as_ref()?.metadata.labels.as_ref()?.get(key).map(String::as_str)
     }
 
-    fn put(&mut self, uid: &str, placed: Placed) {
+    pub(crate) fn put(&mut self, uid: &str, placed: Placed) {
         self.take(uid);
         self.requested.add(&placed.requests);
         self.scored.add(&placed.scored);
         self.pods.insert(uid.to_owned(), placed);
     }
 
-    fn take(&mut self, uid: &str) {
+    /// Takes a pod off the node.
+    pub(crate) fn take(&mut self, uid: &str) {
         if let Some(placed) = self.pods.remove(uid) {
             self.requested.subtract(&placed.requests);
             self.scored.subtract(&placed.scored);
@@ -73,10 +76,61 @@ pub(crate) fn is_finished(pod: &Pod) -> bool {
     matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
+/// `spec.priority`, or 0.
+pub(crate) fn priority_of(pod: &Pod) -> i32 {
+    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or_default()
+}
+
+/// `status.nominatedNodeName`, or empty.
+pub(crate) fn nomination_of(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref()).unwrap_or_default()
+}
+
+impl Placed {
+    pub(crate) fn new(pod: Arc<Pod>) -> Self {
+        Placed { requests: pod_requests(&pod), scored: scored_requests(&pod), pod }
+    }
+}
+
 impl Nodes {
     /// All nodes that exist, by name.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.0.lock().nodes.values().filter(|n| n.node.is_some()).cloned().collect()
+    }
+
+    /// The same for one pod: those at least as important that wait for room count as if they had it.
+    pub(crate) fn snapshot_for(&self, pod: &Pod) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        let state = self.0.lock();
+        for (uid, (name, other)) in &state.nominated {
+            if Some(uid) == pod.metadata.uid.as_ref() || priority_of(other) < priority_of(pod) {
+                continue;
+            }
+            if let Some(node) = snapshot.iter_mut().find(|n| n.name == *name) {
+                Arc::make_mut(node).put(uid, Placed::new(other.clone()));
+            }
+        }
+        snapshot
+    }
+
+    /// Keeps room for a pod on a node; an empty name gives it up.
+    pub(crate) fn nominate(&self, pod: &Arc<Pod>, node: &str) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut state = self.0.lock();
+        if node.is_empty() {
+            state.nominated.remove(&uid);
+        } else {
+            state.nominated.insert(uid, (node.to_owned(), pod.clone()));
+        }
+    }
+
+    /// Gives up the room kept on a node for pods less important than this; they must look elsewhere.
+    pub(crate) fn displace(&self, node: &str, priority: i32) -> Vec<Arc<Pod>> {
+        let mut state = self.0.lock();
+        let less = |(name, pod): &(String, Arc<Pod>)| name == node && priority_of(pod) < priority;
+        let gone: Vec<Arc<Pod>> = state.nominated.values().filter(|n| less(n)).map(|(_, pod)| pod.clone()).collect();
+        state.nominated.retain(|_, n| !less(n));
+        gone
     }
 
     pub(crate) fn set_node(&self, name: &str, node: Option<Arc<Node>>) {
@@ -135,12 +189,13 @@ impl State {
     }
 
     fn put(&mut self, uid: &str, node: &str, pod: Arc<Pod>) {
-        let placed = Placed { requests: pod_requests(&pod), scored: scored_requests(&pod), pod };
-        self.info(node).put(uid, placed);
+        self.nominated.remove(uid);
+        self.info(node).put(uid, Placed::new(pod));
         self.places.insert(uid.to_owned(), node.to_owned());
     }
 
     fn remove(&mut self, uid: &str) {
+        self.nominated.remove(uid);
         self.assumed.remove(uid);
         let Some(node) = self.places.remove(uid) else { return };
         let info = self.info(&node);

@@ -16,9 +16,30 @@ use std::sync::Arc;
 /// Scores go from 0 to this.
 pub(crate) const MAX: i64 = 100;
 
-/// Says why a node will not do; upstream's texts.
+/// Why a node will not do.
+#[derive(Debug)]
+pub(crate) struct No {
+    /// Upstream's texts.
+    pub(crate) texts: Vec<String>,
+    /// Whether it could do with fewer pods on it: preemption is worth a thought.
+    pub(crate) room_helps: bool,
+}
+
+impl No {
+    /// Fewer pods on the node could help.
+    fn room(text: &str) -> Self {
+        No { texts: vec![text.to_owned()], room_helps: true }
+    }
+
+    /// The node is wrong, whatever runs on it.
+    fn node(text: &str) -> Self {
+        No { texts: vec![text.to_owned()], room_helps: false }
+    }
+}
+
+/// Says why a node will not do.
 pub(crate) struct Filter {
-    pub(crate) filter: fn(&Cycle<'_>, &NodeInfo) -> Result<(), Vec<String>>,
+    pub(crate) filter: fn(&Cycle<'_>, &NodeInfo) -> Result<(), No>,
     /// Which changes may turn its no into a yes.
     pub(crate) wakes: &'static [Wake],
 }

@@ -36,17 +36,7 @@ fn place(nodes: &[Arc<Node>], placed: &[(&str, Arc<Pod>)], wanted: &Pod) -> Resu
         state.assume(pod, name);
     }
     let snapshot = state.snapshot();
-    let spec = wanted.spec.clone().unwrap();
-    let cycle = Cycle {
-        requests: crate::requests::pod_requests(wanted),
-        scored: crate::requests::scored_requests(wanted),
-        spread: crate::plugins::spread::Spread::new(wanted, &spec, &snapshot),
-        inter_pod: crate::plugins::inter_pod::InterPod::new(wanted, &spec, &snapshot, &|_| None),
-        volumes: Ok(Vec::new()),
-        pod: wanted,
-        spec,
-        nodes: &snapshot,
-    };
+    let cycle = Cycle::new(wanted, &snapshot, &|_| None, Ok(Vec::new()));
     decide(&cycle, &mut 0).map(|fit| fit.node).map_err(|no| no.message)
 }
 

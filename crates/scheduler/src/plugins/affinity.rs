@@ -1,5 +1,6 @@
 //! NodeAffinity and node selectors.
 
+use super::No;
 use crate::cycle::Cycle;
 use crate::nodes::NodeInfo;
 use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
@@ -44,11 +45,11 @@ pub(crate) fn required(spec: &k8s_openapi::api::core::v1::PodSpec, node: &NodeIn
         && demanded.is_none_or(|selector| selector_matches(selector, node))
 }
 
-pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     if required(&cycle.spec, node) {
         Ok(())
     } else {
-        Err(vec!["node(s) didn't match Pod's node affinity/selector".to_owned()])
+        Err(No::node("node(s) didn't match Pod's node affinity/selector"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! InterPodAffinity.
 
-use super::MAX;
+use super::{MAX, No};
 use crate::cycle::{Cycle, NamespaceLabels};
 use crate::nodes::{NodeInfo, Snapshot};
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
@@ -25,6 +25,8 @@ pub(crate) struct InterPod {
     repelled: Domains,
     /// Preferences, of both sides, per domain.
     preferred: Domains,
+    /// Anything above but preferences holds.
+    binding: bool,
 }
 
 /// A term, ready to match pods.
@@ -124,7 +126,29 @@ impl InterPod {
                 state.others(node, placed, pod, labels_of);
             }
         }
+        state.binding = !(state.affinity.is_empty() && state.anti_keys.is_empty() && state.repelled.is_empty());
         state
+    }
+
+    /// Counts one node anew, as if `new` stood in the place of `old`. Preferences stay: nothing is scored after it.
+    pub(crate) fn swap(
+        &mut self,
+        pod: &Pod,
+        spec: &PodSpec,
+        (old, new): (&Arc<NodeInfo>, &Arc<NodeInfo>),
+        labels_of: &NamespaceLabels<'_>,
+    ) {
+        if !self.binding {
+            return;
+        }
+        for (node, sign) in [(old, -1), (new, 1)] {
+            let here = InterPod::new(pod, spec, &vec![node.clone()], labels_of);
+            for ((_, domains), (_, part)) in self.affinity.iter_mut().zip(here.affinity) {
+                merge(domains, part, sign);
+            }
+            merge(&mut self.anti_affinity, here.anti_affinity, sign);
+            merge(&mut self.repelled, here.repelled, sign);
+        }
     }
 
     /// What the pod's own terms say about a pod that runs.
@@ -169,6 +193,14 @@ impl InterPod {
     }
 }
 
+/// Adds or takes away; domains without pods are forgotten.
+fn merge(domains: &mut Domains, part: Domains, sign: i64) {
+    for (domain, count) in part {
+        *domains.entry(domain).or_default() += sign * count;
+    }
+    domains.retain(|_, count| *count != 0);
+}
+
 fn domain(node: &NodeInfo, key: &str) -> Option<(String, String)> {
     Some((key.to_owned(), node.label(key)?.to_owned()))
 }
@@ -179,19 +211,18 @@ fn raise(domains: &mut Domains, node: &NodeInfo, key: &str, by: i64) {
     }
 }
 
-pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let state = &cycle.inter_pod;
-    let refuse = |text: &str| Err(vec![text.to_owned()]);
     if !state.affine(node) {
-        return refuse("node(s) didn't match pod affinity rules");
+        return Err(No::node("node(s) didn't match pod affinity rules"));
     }
     let taken =
         |key: &String| domain(node, key).is_some_and(|d| state.anti_affinity.get(&d).copied().unwrap_or_default() > 0);
     if state.anti_keys.iter().any(taken) {
-        return refuse("node(s) didn't match pod anti-affinity rules");
+        return Err(No::room("node(s) didn't match pod anti-affinity rules"));
     }
     if state.repelled.iter().any(|((key, value), count)| *count > 0 && node.label(key) == Some(value)) {
-        return refuse("node(s) didn't satisfy existing pods anti-affinity rules");
+        return Err(No::room("node(s) didn't satisfy existing pods anti-affinity rules"));
     }
     Ok(())
 }

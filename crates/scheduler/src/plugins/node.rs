@@ -1,12 +1,12 @@
 //! NodeUnschedulable, NodeName, NodePorts, ImageLocality.
 
-use super::MAX;
+use super::{MAX, No};
 use crate::cycle::Cycle;
 use crate::nodes::NodeInfo;
 use k8s_openapi::api::core::v1::{ContainerPort, PodSpec, Taint};
 use std::sync::Arc;
 
-pub(super) fn unschedulable(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn unschedulable(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let closed = node.node.as_ref().and_then(|n| n.spec.as_ref()).and_then(|s| s.unschedulable).unwrap_or_default();
     let taint = Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),
@@ -14,15 +14,15 @@ pub(super) fn unschedulable(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Ve
         ..Taint::default()
     };
     if closed && !super::taints::tolerated(&cycle.spec, &taint) {
-        return Err(vec!["node(s) were unschedulable".to_owned()]);
+        return Err(No::node("node(s) were unschedulable"));
     }
     Ok(())
 }
 
-pub(super) fn name(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn name(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     match cycle.spec.node_name.as_deref() {
         Some(name) if !name.is_empty() && name != node.name => {
-            Err(vec!["node(s) didn't match the requested node name".to_owned()])
+            Err(No::node("node(s) didn't match the requested node name"))
         }
         _ => Ok(()),
     }
@@ -43,14 +43,14 @@ fn conflict(a: &ContainerPort, b: &ContainerPort) -> bool {
     a.host_port == b.host_port && protocol(a) == protocol(b) && (x == y || any(&x) || any(&y))
 }
 
-pub(super) fn ports(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn ports(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let wanted: Vec<&ContainerPort> = host_ports(&cycle.spec).collect();
     if wanted.is_empty() {
         return Ok(());
     }
     let specs = node.pods.values().filter_map(|p| p.pod.spec.as_ref());
     let taken = specs.flat_map(host_ports).any(|used| wanted.iter().any(|port| conflict(port, used)));
-    if taken { Err(vec!["node(s) didn't have free ports for the requested pod ports".to_owned()]) } else { Ok(()) }
+    if taken { Err(No::room("node(s) didn't have free ports for the requested pod ports")) } else { Ok(()) }
 }
 
 /// Nodes that have the images, and large ones above all, are preferred (upstream `imagelocality`).

@@ -1,11 +1,11 @@
 //! NodeResourcesFit and NodeResourcesBalancedAllocation.
 
-use super::MAX;
+use super::{MAX, No};
 use crate::cycle::Cycle;
 use crate::nodes::NodeInfo;
 use std::sync::Arc;
 
-pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let mut reasons = Vec::new();
     let pods = i64::try_from(node.pods.len()).unwrap_or(i64::MAX);
     if pods + 1 > node.allocatable.get("pods") {
@@ -18,7 +18,12 @@ pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<Strin
     let mut lacking: Vec<&str> = cycle.requests.iter().filter(short).map(|(name, _)| name).collect();
     lacking.sort_by_key(|name| (rank(name), (*name).to_owned()));
     reasons.extend(lacking.iter().map(|name| format!("Insufficient {name}")));
-    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    // What the empty node lacks, no removal gives.
+    let room_helps = cycle.requests.iter().all(|(name, wanted)| wanted <= node.allocatable.get(name));
+    Err(No { texts: reasons, room_helps })
 }
 
 /// CPU and memory after placement, as shares of what there is.

@@ -1,6 +1,6 @@
 //! PodTopologySpread.
 
-use super::{MAX, affinity, taints};
+use super::{MAX, No, affinity, taints};
 use crate::cycle::Cycle;
 use crate::nodes::{NodeInfo, Placed, Snapshot};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, TopologySpreadConstraint};
@@ -36,6 +36,21 @@ impl Spread {
         Spread {
             required: required.iter().map(|c| count(c, pod, spec, nodes, &required_keys)).collect(),
             preferred: preferred.iter().map(|c| count(c, pod, spec, nodes, &preferred_keys)).collect(),
+        }
+    }
+
+    /// Counts one node anew, as if `new` stood in the place of `old`.
+    pub(crate) fn swap(&mut self, pod: &Pod, spec: &PodSpec, old: &Arc<NodeInfo>, new: &Arc<NodeInfo>) {
+        if self.required.is_empty() {
+            return;
+        }
+        for (node, sign) in [(old, -1), (new, 1)] {
+            let here = Spread::new(pod, spec, &vec![node.clone()]);
+            for (constraint, part) in self.required.iter_mut().zip(here.required) {
+                for (domain, count) in part.counts {
+                    *constraint.counts.entry(domain).or_default() += sign * count;
+                }
+            }
         }
     }
 }
@@ -101,12 +116,12 @@ fn no_repelling_taint(spec: &PodSpec, node: &NodeInfo) -> bool {
     all.iter().all(|t| t.effect == "PreferNoSchedule" || taints::tolerated(spec, t))
 }
 
-pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     for constraint in &cycle.spread.required {
         let Some(domain) = node.label(&constraint.key) else {
-            return Err(vec![
-                "node(s) didn't match pod topology spread constraints (missing required label)".to_owned(),
-            ]);
+            return Err(No::node(
+                "node(s) didn't match pod topology spread constraints (missing required label)",
+            ));
         };
         // Too few domains count as an empty one.
         let least = if constraint.counts.len() < constraint.min_domains {
@@ -116,7 +131,7 @@ pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<Strin
         };
         let here = constraint.counts.get(domain).copied().unwrap_or_default();
         if here + i64::from(constraint.selects_itself) - least > constraint.max_skew {
-            return Err(vec!["node(s) didn't match pod topology spread constraints".to_owned()]);
+            return Err(No::room("node(s) didn't match pod topology spread constraints"));
         }
     }
     Ok(())

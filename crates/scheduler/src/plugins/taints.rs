@@ -1,5 +1,6 @@
 //! TaintToleration.
 
+use super::No;
 use crate::cycle::Cycle;
 use crate::nodes::NodeInfo;
 use k8s_openapi::api::core::v1::{PodSpec, Taint, Toleration};
@@ -35,10 +36,10 @@ fn taints(node: &NodeInfo) -> &[Taint] {
     node.node.as_ref().and_then(|n| n.spec.as_ref()).and_then(|s| s.taints.as_deref()).unwrap_or_default()
 }
 
-pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let repels = |t: &&Taint| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute") && !tolerated(&cycle.spec, t);
     match taints(node).iter().find(repels) {
-        Some(_) => Err(vec!["node(s) had untolerated taint(s)".to_owned()]),
+        Some(_) => Err(No::node("node(s) had untolerated taint(s)")),
         None => Ok(()),
     }
 }

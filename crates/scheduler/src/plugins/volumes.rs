@@ -1,6 +1,7 @@
 //! VolumeBinding, as far as claims are bound by others: a claim must exist and be bound, and its volume says
 //! which nodes will do.
 
+use super::No;
 use super::affinity::selector_matches;
 use crate::cycle::Cycle;
 use crate::nodes::NodeInfo;
@@ -51,11 +52,11 @@ impl Volumes {
     }
 }
 
-pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Vec<String>> {
+pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let demands = cycle.volumes.as_deref().unwrap_or_default();
     if demands.iter().all(|demand| selector_matches(demand, node)) {
         Ok(())
     } else {
-        Err(vec!["node(s) didn't match PersistentVolume's node affinity".to_owned()])
+        Err(No::node("node(s) didn't match PersistentVolume's node affinity"))
     }
 }
