@@ -28,15 +28,23 @@ pub(crate) async fn run(cx: Context) {
     let (services, pods, endpoints) = (cx.informer::<Service>(), cx.informer::<Pod>(), cx.informer::<Endpoints>());
     service::enqueue(&services, &pods, &queue);
     let again = queue.clone();
+    // Those that others write without a service are left alone.
     endpoints.on_change(move |change| {
-        let elects = |e: &Arc<Endpoints>| e.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER));
-        if !change.new.as_ref().is_some_and(elects) {
+        if change.new.is_none() {
             again.add(change.key.clone());
         }
     });
     services.synced().await;
     pods.synced().await;
     endpoints.synced().await;
+    // What was left behind while nobody looked.
+    let elects = |e: &Endpoints| e.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER));
+    for left in endpoints.list().iter().filter(|e| !elects(e)) {
+        queue.add(ObjectKey::new(
+            left.metadata.namespace.clone().unwrap_or_default(),
+            left.metadata.name.clone().unwrap_or_default(),
+        ));
+    }
     let workers = cx.config.workers;
     let work = Arc::new(Work { cx, services, pods, endpoints });
     let reconcile = move |key| {

@@ -127,6 +127,7 @@ const CONTROLLERS: &[Controller] = controllers! {
     "certificate-controller" => certificates::run_cleaner,
     "pvc-protection-controller" => storage_protection::run_claims,
     "pv-protection-controller" => storage_protection::run_volumes,
+    "volumeattributesclass-protection-controller" => storage_protection::run_classes,
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.

@@ -1,5 +1,5 @@
-//! Volumes and claims that are in use stay until they no longer are (upstream
-//! `pkg/controller/volume/{pvcprotection,pvprotection}`).
+//! Volumes, claims and their attribute classes that are in use stay until they no longer are (upstream
+//! `pkg/controller/volume/{pvcprotection,pvprotection,vacprotection}`).
 //!
 //! Admission gives each a finalizer; here it is taken away once the object is to go and nothing uses it.
 
@@ -9,6 +9,7 @@ use crate::context::enqueue;
 use crate::pod;
 use crate::write::gone_is_fine;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kaji_client::informer::{Informer, Kind};
 use kaji_client::{Next, ObjectKey, WorkQueue};
 use kube::Api;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 const CLAIM: &str = "kubernetes.io/pvc-protection";
 const VOLUME: &str = "kubernetes.io/pv-protection";
+const CLASS: &str = "kubernetes.io/vac-protection";
 
 /// Protects claims that pods use.
 pub(crate) async fn run_claims(cx: Context) {
@@ -88,6 +90,65 @@ async fn reconcile_volume(
     gone_is_fine(api.replace(&key.name, &PostParams::default(), &after).await).map(|()| Next::Done)
 }
 
+/// Protects attribute classes that volumes and claims name.
+pub(crate) async fn run_classes(cx: Context) {
+    let queue = WorkQueue::new();
+    let classes = cx.informer::<VolumeAttributesClass>();
+    let (claims, volumes) = (cx.informer::<PersistentVolumeClaim>(), cx.informer::<PersistentVolume>());
+    enqueue(&classes, &queue);
+    // A class can only become free when something no longer names it.
+    let again = queue.clone();
+    claims.on_change(move |change| {
+        let names = change.old.iter().flat_map(|claim| classes_of_claim(claim));
+        names.for_each(|name| again.add(ObjectKey::new("", name)));
+    });
+    let again = queue.clone();
+    volumes.on_change(move |change| {
+        let names = change.old.iter().filter_map(|volume| class_of_volume(volume));
+        names.for_each(|name| again.add(ObjectKey::new("", name)));
+    });
+    classes.synced().await;
+    claims.synced().await;
+    volumes.synced().await;
+    let uses = Arc::new(move |name: &str| {
+        claims.list().iter().any(|claim| classes_of_claim(claim).any(|class| class == name))
+            || volumes.list().iter().any(|volume| class_of_volume(volume) == Some(name))
+    });
+    let work = move |key| reconcile_class(cx.clone(), classes.clone(), uses.clone(), key);
+    queue.run("attribute class protection", 1, work).await;
+}
+
+async fn reconcile_class(
+    cx: Context,
+    classes: Arc<Informer<VolumeAttributesClass>>,
+    is_used: Arc<impl Fn(&str) -> bool>,
+    key: ObjectKey,
+) -> Result<Next, kube::Error> {
+    let Some(class) = classes.get(&key) else { return Ok(Next::Done) };
+    let Some(finalizers) = finalizers(&*class, CLASS) else { return Ok(Next::Done) };
+    if is_going(&*class) && is_used(&key.name) {
+        return Ok(Next::Done);
+    }
+    let mut after = VolumeAttributesClass::clone(&class);
+    after.metadata.finalizers = Some(finalizers);
+    let api: Api<VolumeAttributesClass> = Api::all(cx.client);
+    gone_is_fine(api.replace(&key.name, &PostParams::default(), &after).await).map(|()| Next::Done)
+}
+
+/// The classes a claim names: the one it asks for, the one it has, and the one it is on its way to.
+fn classes_of_claim(claim: &PersistentVolumeClaim) -> impl Iterator<Item = &str> {
+    let status = claim.status.as_ref();
+    let wanted = claim.spec.as_ref().and_then(|s| s.volume_attributes_class_name.as_deref());
+    let current = status.and_then(|s| s.current_volume_attributes_class_name.as_deref());
+    let target = status.and_then(|s| s.modify_volume_status.as_ref());
+    let target = target.and_then(|m| m.target_volume_attributes_class_name.as_deref());
+    [wanted, current, target].into_iter().flatten().filter(|name| !name.is_empty())
+}
+
+fn class_of_volume(volume: &PersistentVolume) -> Option<&str> {
+    volume.spec.as_ref()?.volume_attributes_class_name.as_deref().filter(|name| !name.is_empty())
+}
+
 fn is_going<K: Kind>(object: &K) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
@@ -154,6 +215,15 @@ mod tests {
             let wanted = wanted.map(|all| all.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>());
             assert_eq!(finalizers(&claim(*going, before), CLAIM), wanted, "{going} {before:?}");
         }
+    }
+
+    #[test]
+    fn a_claim_names_every_class_it_has_to_do_with() {
+        let claim: PersistentVolumeClaim = serde_json::from_value(json!({"metadata": {"name": "c"},
+            "spec": {"volumeAttributesClassName": "gold"}, "status": {"currentVolumeAttributesClassName": "silver",
+                "modifyVolumeStatus": {"status": "InProgress", "targetVolumeAttributesClassName": "gold"}}}))
+        .unwrap();
+        assert_eq!(classes_of_claim(&claim).collect::<Vec<_>>(), ["gold", "silver", "gold"]);
     }
 
     #[test]

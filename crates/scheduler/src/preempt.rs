@@ -169,8 +169,10 @@ fn started(pod: &Pod) -> Timestamp {
 
 /// Parts pods, in their order, into those whose going would break a budget and the others.
 fn protected(pods: Vec<Placed>, budgets: &[Arc<PodDisruptionBudget>]) -> (Vec<Placed>, Vec<Placed>) {
-    let mut left: Vec<i32> =
-        budgets.iter().map(|b| b.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or_default()).collect();
+    let mut left: Vec<i32> = budgets
+        .iter()
+        .map(|b| b.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or_default())
+        .collect();
     let selectors: Vec<LabelSelector> = budgets.iter().map(|b| selector_of(b)).collect();
     let mut breaks = |pod: &Pod| {
         let mut broken = false;

@@ -41,12 +41,17 @@ fn available(wanted: i32) -> impl Fn(Option<&Deployment>) -> bool {
 async fn a_deployment_rolls_out_is_served_and_goes() {
     let world = World::start(&["n1"]).await;
     world.create::<Deployment>("n", &deployment(3)).await;
+    // Endpoints that somebody writes for no service stay.
+    let own = json!({"metadata": {"name": "own", "namespace": "n"}, "subsets": [{"addresses": [{"ip": "10.0.0.9"}]}]});
+    world.create::<Endpoints>("n", &own).await;
     let service = json!({"metadata": {"name": "web", "namespace": "n"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
     world.create::<Service>("n", &service).await;
     let made = world.until("web", available(3)).await.unwrap();
     assert_eq!(made.metadata.annotations.unwrap()["deployment.kubernetes.io/revision"], "1");
     let addresses = |e: &Endpoints| e.subsets.iter().flatten().flat_map(|s| s.addresses.iter().flatten()).count();
     world.until::<Endpoints>("web", |e| e.is_some_and(|e| addresses(e) == 3)).await;
+    let kept = Api::<Endpoints>::namespaced(world.client.clone(), "n").get("own").await;
+    assert!(kept.is_ok(), "{kept:?}");
     world
         .wait("three endpoints in a slice", async || {
             let slices = world.list::<EndpointSlice>().await;

@@ -126,11 +126,33 @@ pub(super) fn read_extent(source: &mut Box<dyn Source>, extent: Extent) -> std::
     Ok(text)
 }
 
-/// A docker archive of one image named `name` whose only file is `binary`, run with `arguments`.
+/// A docker archive of one image named `name` that holds `binary`, the program of this process, run with
+/// `arguments`. A release is static and alone in it; a developer's build brings the libraries it has loaded.
 pub fn archive(name: &str, binary: &Path, arguments: &[&str]) -> std::io::Result<Vec<u8>> {
     let program = std::fs::read(binary)?;
+    let libraries = libraries(&std::fs::read_to_string("/proc/self/maps")?);
+    let mut files = vec![("kaji", program)];
+    for (path, source) in &libraries {
+        files.push((path, std::fs::read(source)?));
+    }
     let entrypoint: Vec<&str> = std::iter::once("/kaji").chain(arguments.iter().copied()).collect();
-    archive_of(name, &[("kaji", program)], &entrypoint)
+    archive_of(name, &files, &entrypoint)
+}
+
+/// The shared libraries in a process's table of mappings: where each goes in an image, and where it is here. The
+/// dynamic loader goes where programs ask for it, too.
+fn libraries(maps: &str) -> std::collections::BTreeMap<String, String> {
+    let mapped = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let mut found = std::collections::BTreeMap::new();
+    for path in mapped.filter(|path| path.starts_with('/') && path.contains(".so")) {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        found.insert(path.trim_start_matches('/').to_owned(), path.to_owned());
+        if name.starts_with("ld-") {
+            let root = if name.contains("x86-64") { "lib64" } else { "lib" };
+            found.insert(format!("{root}/{name}"), path.to_owned());
+        }
+    }
+    found
 }
 
 /// A docker archive of one image with these programs.
@@ -169,5 +191,26 @@ pub(crate) fn architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_brings_its_loader_and_libraries() {
+        let maps = "7f00-7f01 r-xp 00000000 08:01 1 /usr/bin/kaji\n\
+            7f01-7f02 r-xp 00000000 08:01 2 /usr/lib/x86_64-linux-gnu/libc.so.6\n\
+            7f02-7f03 r--p 00000000 08:01 3 /usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2\n\
+            7f03-7f04 rw-p 00000000 00:00 0 [heap]\n7f04-7f05 rw-p 00000000 00:00 0\n";
+        let places: Vec<String> = libraries(maps).into_keys().collect();
+        let want = [
+            "lib64/ld-linux-x86-64.so.2",
+            "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+            "usr/lib/x86_64-linux-gnu/libc.so.6",
+        ];
+        assert_eq!(places, want);
+        assert!(libraries("7f00-7f01 r-xp 00000000 08:01 1 /usr/bin/kaji\n").is_empty(), "static");
     }
 }

@@ -119,9 +119,7 @@ fn no_repelling_taint(spec: &PodSpec, node: &NodeInfo) -> bool {
 pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     for constraint in &cycle.spread.required {
         let Some(domain) = node.label(&constraint.key) else {
-            return Err(No::node(
-                "node(s) didn't match pod topology spread constraints (missing required label)",
-            ));
+            return Err(No::node("node(s) didn't match pod topology spread constraints (missing required label)"));
         };
         // Too few domains count as an empty one.
         let least = if constraint.counts.len() < constraint.min_domains {

@@ -83,9 +83,10 @@ fn who_must_not_preempt_waits() {
     assert_eq!(room(&["a"], &placed, &[], &never), "not eligible due to preemptionPolicy=Never.");
     let mut ending = (*small("x", 1, 900)).clone();
     ending.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
-    ending.status.as_mut().unwrap().conditions =
-        serde_json::from_value(json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]))
-            .unwrap();
+    ending.status.as_mut().unwrap().conditions = serde_json::from_value(
+        json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]),
+    )
+    .unwrap();
     let mut nominated = (*small("p", 9, 500)).clone();
     nominated.status.as_mut().unwrap().nominated_node_name = Some("a".to_owned());
     assert_eq!(
