@@ -4,6 +4,7 @@
 use crate::field::Errors;
 use crate::resource::GroupResource;
 use crate::value::Value;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A failure as the API reports it.
@@ -11,8 +12,8 @@ use std::fmt;
 pub struct Status {
     /// HTTP status code.
     pub code: u16,
-    /// The machine-readable word; empty when unknown.
-    pub reason: &'static str,
+    /// The machine-readable word; empty when unknown. Others' servers may send words of their own.
+    pub reason: Cow<'static, str>,
     /// The sentence for people.
     pub message: String,
     /// Group, kind (or resource), name, uid, causes, retryAfterSeconds: `details` as it goes out; `null` when empty.
@@ -43,12 +44,12 @@ fn details(resource: &GroupResource, name: &str) -> Value {
 
 impl Status {
     /// Any failure without details.
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Status { code, reason, message: message.into(), details: Value::Null }
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Status { code, reason: reason.into(), message: message.into(), details: Value::Null }
     }
 
     fn on(code: u16, reason: &'static str, resource: &GroupResource, name: &str, message: String) -> Self {
-        Status { code, reason, message, details: details(resource, name) }
+        Status { code, reason: reason.into(), message, details: details(resource, name) }
     }
 
     /// 404 `pods "x" not found`.
@@ -106,7 +107,7 @@ impl Status {
         } else {
             format!("{qualified} \"{name}\" is invalid: {errors}")
         };
-        Status { code: 422, reason: "Invalid", message, details: d }
+        Status { code: 422, reason: "Invalid".into(), message, details: d }
     }
 
     /// 400 with the reason in the message.
@@ -188,7 +189,7 @@ impl Status {
             ("message", Value::from(self.message.as_str())),
         ]);
         if !self.reason.is_empty() {
-            v.set("reason", self.reason);
+            v.set("reason", self.reason.as_ref());
         }
         if !self.details.is_null() {
             v.set("details", self.details.clone());

@@ -15,8 +15,11 @@ mod storage_class;
 mod storage_protection;
 mod taint_nodes;
 mod toleration_seconds;
+pub(crate) mod webhook;
 
 use crate::context::{RequestContext, Target};
+use crate::registry::options::DeleteOptions;
+use crate::row::Row;
 use crate::server::Api;
 use futures::future::BoxFuture;
 use kaji_api::{Status, Value};
@@ -40,8 +43,10 @@ pub struct Attributes<'a> {
     pub api: &'a Api,
     /// Who and how.
     pub cx: &'a RequestContext,
-    /// Resource and subresource.
+    /// Resource, in the version it is stored in, and subresource.
     pub target: Target,
+    /// The resource in the version of the path.
+    pub asked: Row,
     /// What.
     pub operation: Operation,
     /// Namespace, or empty.
@@ -52,6 +57,10 @@ pub struct Attributes<'a> {
     pub object: &'a mut Value,
     /// The stored object (null on create).
     pub old: &'a Value,
+    /// The options of a deletion.
+    pub(crate) deletion: Option<&'a DeleteOptions>,
+    /// What mutating webhooks remember between rounds.
+    pub(crate) rounds: webhook::Rounds,
 }
 
 /// One plugin.
@@ -115,6 +124,8 @@ pub fn chain() -> Vec<Box<dyn Plugin>> {
         Box::new(certificates::CertificateSigning),
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(ingress_class::DefaultIngressClass),
+        Box::new(webhook::MutatingAdmissionWebhook::default()),
+        Box::new(webhook::ValidatingAdmissionWebhook::default()),
         Box::new(resource_quota::ResourceQuota),
     ]
 }

@@ -26,6 +26,10 @@ pub struct Config {
     pub node_ports: (u16, u16),
     /// `--requestheader-client-ca-file`, if front proxies are trusted.
     pub front_proxy_ca: Option<PathBuf>,
+    /// `--proxy-client-cert-file`, `--proxy-client-key-file`: the identity towards aggregated API servers.
+    pub proxy_client_cert: Option<PathBuf>,
+    /// Its key.
+    pub proxy_client_key: Option<PathBuf>,
     /// `--kubelet-client-certificate`, `--kubelet-client-key`: the identity towards kubelets.
     pub kubelet_client_cert: PathBuf,
     /// Its key.

@@ -5,6 +5,7 @@ use kaji_api::resource::SubresourceDef;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// An authenticated user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct RequestContext {
     pub dry_run: bool,
     /// `?fieldManager=`, or the first word of the user agent.
     pub field_manager: String,
+    /// When the request's time is over, if it has a limit.
+    pub deadline: Option<Instant>,
     /// Texts for `Warning: 299` headers, in order.
     pub warnings: Warnings,
 }
@@ -86,6 +89,7 @@ impl RequestContext {
             info: Arc::default(),
             dry_run: false,
             field_manager: "kube-apiserver".to_owned(),
+            deadline: None,
             warnings: Warnings::default(),
         }
     }

@@ -5,6 +5,7 @@
 //! resource; `admission`, `authn` and `authz` decide. [`Api`] holds the parts together.
 
 pub mod admission;
+pub(crate) mod aggregation;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
@@ -15,6 +16,7 @@ pub(crate) mod fairness;
 pub mod pipeline;
 pub mod printers;
 pub mod registry;
+pub(crate) mod remote;
 pub mod row;
 pub mod server;
 pub(crate) mod spdy;

@@ -8,7 +8,7 @@ mod authenticate;
 mod authorize;
 mod compress;
 mod deadline;
-mod documents;
+pub(crate) mod documents;
 mod fairness;
 mod frames;
 mod headers;

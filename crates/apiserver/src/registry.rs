@@ -24,6 +24,7 @@ pub(crate) use list::Listed;
 pub(crate) use managed::Ownership;
 pub(crate) use update::{Mode, Transform};
 
+use crate::admission::webhook::Rounds;
 use crate::admission::{Attributes, Operation};
 use crate::cache::{Cache, Entry, store_status};
 use crate::context::{RequestContext, Target};
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use kaji_api::resource::SubresourceDef;
 use kaji_api::{GroupResource, Status, Value, schema::TypeRef};
 use kaji_store::{Change, Committed, Expect, Revision};
+use options::DeleteOptions;
 use std::sync::Arc;
 
 /// What updates of a stale object are told (upstream `OptimisticLockErrorMsg`).
@@ -158,23 +160,32 @@ impl<'a> Scope<'a> {
         object: &mut Value,
         old: &Value,
     ) -> Result<(), Status> {
-        let mut attributes = Attributes {
+        self.admit_with(phase, operation, object, old, None).await
+    }
+
+    /// The same, with the options of a deletion.
+    async fn admit_with(
+        &self,
+        phase: Phase,
+        operation: Operation,
+        object: &mut Value,
+        old: &Value,
+        deletion: Option<&DeleteOptions>,
+    ) -> Result<(), Status> {
+        let attributes = Attributes {
             api: self.api,
             cx: self.cx,
             target: Target { resource: self.stored.clone(), sub: self.sub },
+            asked: self.row.clone(),
             operation,
             namespace: self.namespace,
             name: self.name,
             object,
             old,
+            deletion,
+            rounds: Rounds::default(),
         };
-        for plugin in self.api.admission() {
-            match phase {
-                Phase::Mutate => plugin.mutate(&mut attributes).await?,
-                Phase::Validate => plugin.validate(&attributes).await?,
-            }
-        }
-        Ok(())
+        run_phase(phase, attributes).await
     }
 
     /// Writes the stored form of an object if its key was last written at `expected` (0: doesn't exist).
@@ -209,7 +220,36 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The two rounds of admission.
+/// Runs one phase of admission, the mutating one a second time where a webhook changed the object.
+pub(crate) async fn run_phase(phase: Phase, mut attributes: Attributes<'_>) -> Result<(), Status> {
+    let plugins = attributes.api.admission();
+    match phase {
+        Phase::Validate => {
+            for plugin in plugins {
+                plugin.validate(&attributes).await?;
+            }
+        }
+        Phase::Mutate => loop {
+            for plugin in plugins {
+                plugin.mutate(&mut attributes).await?;
+            }
+            if !attributes.rounds.next() {
+                break;
+            }
+        },
+    }
+    Ok(())
+}
+
+/// Applies the defaults of a stored version: the strategy's and the schema's.
+pub(crate) fn apply_defaults(stored: &Row, object: &mut Value) {
+    let strategy = stored.strategy();
+    strategy.default_first(object);
+    stored.ty().default(object);
+    strategy.default(object);
+}
+
+/// The two phases of admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Plugins may change the object.

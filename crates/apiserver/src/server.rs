@@ -10,6 +10,7 @@ pub use local::Local;
 pub use objects::{Changed, Changes};
 
 use crate::admission::{self, Plugin};
+use crate::aggregation::{self, Aggregation};
 use crate::authn::{self, Authenticator};
 use crate::authz::{self, Authorizer, Decision, Question};
 use crate::cache::{Caches, Sealer};
@@ -36,6 +37,7 @@ pub(crate) struct Parts {
     caches: Arc<Caches>,
     custom: CustomRows,
     admission: Vec<Box<dyn Plugin>>,
+    aggregation: Aggregation,
     // Set once at start: both look at objects through the server that holds them.
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
     authorizers: OnceLock<Vec<Box<dyn Authorizer>>>,
@@ -63,6 +65,7 @@ impl Api {
             caches,
             custom: CustomRows::default(),
             admission,
+            aggregation: Aggregation::default(),
             authenticators: OnceLock::new(),
             authorizers: OnceLock::new(),
             inflight: Inflight::new(&limits),
@@ -78,6 +81,7 @@ impl Api {
         tokio::spawn(expiry::run(api.clone(), expiry::EVENT_TTL));
         fairness::apply(&api);
         tokio::spawn(fairness::run(api.clone()));
+        tokio::spawn(aggregation::run(api.clone()));
         api.0.ready.store(true, Ordering::Release);
         Ok(api)
     }
@@ -119,6 +123,10 @@ impl Api {
 
     pub(crate) fn admission(&self) -> &[Box<dyn Plugin>] {
         &self.0.admission
+    }
+
+    pub(crate) fn aggregation(&self) -> &Aggregation {
+        &self.0.aggregation
     }
 
     pub(crate) fn authenticators(&self) -> &[Box<dyn Authenticator>] {

@@ -38,6 +38,7 @@ pub mod serviceaccount;
 pub mod simple;
 pub mod statefulset;
 pub mod storage;
+pub mod webhookconfiguration;
 
 use crate::context::RequestContext;
 use crate::server::Api;
@@ -281,7 +282,7 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
 fn admission(plural: &str) -> &'static dyn Strategy {
     match plural {
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
-            &Simple { generation: true, unconditional: false, default: simple::webhooks }
+            &webhookconfiguration::WebhookConfigurations
         }
         "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => {
             &Simple { generation: true, unconditional: false, default: simple::policy_binding }

@@ -5,7 +5,7 @@
 
 mod binding;
 mod eviction;
-mod scale;
+pub(crate) mod scale;
 pub(crate) mod stream;
 
 use crate::cache::Entry;

@@ -1,7 +1,9 @@
 //! The whole server in one process on a temporary directory, asked as clients ask it.
 
 mod admission;
+mod aggregation;
 mod applying;
+pub(crate) mod extension;
 mod fairness;
 pub(crate) mod harness;
 mod limits;
@@ -15,6 +17,7 @@ mod services;
 mod stubs;
 mod tls;
 mod watching;
+mod webhooks;
 mod writing;
 
 pub(crate) use harness::{Answer, Server, answer, ask, request};

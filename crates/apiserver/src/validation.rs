@@ -28,6 +28,7 @@ pub(crate) mod service;
 pub(crate) mod template;
 pub(crate) mod volume;
 pub(crate) mod warn;
+pub(crate) mod webhook;
 pub(crate) mod windows;
 pub(crate) mod workload;
 

@@ -6,7 +6,10 @@ mod identity;
 mod rules;
 mod token;
 
+use crate::admission::webhook::Rounds;
+use crate::admission::{Attributes, Operation};
 use crate::context::{RequestContext, Target};
+use crate::registry::{Phase, run_phase};
 use crate::server::Api;
 use kaji_api::{ResourceDef, Status, Value};
 
@@ -37,7 +40,11 @@ pub(crate) fn handles(resource: &ResourceDef, subresource: &str) -> bool {
 }
 
 /// POST: the answer, as the object that was sent with its status filled in.
-pub(crate) async fn create(ask: Ask<'_>, object: Value) -> Result<Value, Status> {
+pub(crate) async fn create(ask: Ask<'_>, mut object: Value) -> Result<Value, Status> {
+    // Tokens are admitted where their account is known.
+    if ask.target.sub.is_none() {
+        admit(ask, &mut object).await?;
+    }
     match ask.target.resource.plural {
         "serviceaccounts" => token::request(ask, object).await,
         "tokenreviews" => identity::review_token(ask, object).await,
@@ -48,6 +55,26 @@ pub(crate) async fn create(ask: Ask<'_>, object: Value) -> Result<Value, Status>
         "selfsubjectrulesreviews" => rules::review_self(ask, &object),
         _ => Err(Status::method_not_supported(&ask.target.resource.group_resource(), "create")),
     }
+}
+
+async fn admit(ask: Ask<'_>, object: &mut Value) -> Result<(), Status> {
+    for phase in [Phase::Mutate, Phase::Validate] {
+        let attributes = Attributes {
+            api: ask.api,
+            cx: ask.cx,
+            target: ask.target.clone(),
+            asked: ask.target.resource.clone(),
+            operation: Operation::Create,
+            namespace: ask.namespace,
+            name: ask.name,
+            object: &mut *object,
+            old: &Value::Null,
+            deletion: None,
+            rounds: Rounds::default(),
+        };
+        run_phase(phase, attributes).await?;
+    }
+    Ok(())
 }
 
 /// GET of one.

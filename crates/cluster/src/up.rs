@@ -232,6 +232,7 @@ fn api_config(
     let names = ServingNames { dns: vec![node::host_name()], ips };
     let serving = material.api_serving(&names)?;
     let kubelet_client = material.kubelet_client()?;
+    let proxy_client = material.front_proxy_client()?;
     Ok(kaji_apiserver::Config {
         bind: SocketAddr::new(options.bind_address, options.port),
         advertise_address,
@@ -243,6 +244,8 @@ fn api_config(
         service_range: ipnet::IpNet::V4(instance.services),
         node_ports: (30000, 32767),
         front_proxy_ca: Some(material.front_proxy_ca()),
+        proxy_client_cert: Some(proxy_client.cert),
+        proxy_client_key: Some(proxy_client.key),
         kubelet_client_cert: kubelet_client.cert,
         kubelet_client_key: kubelet_client.key,
         kubelet_ca: material.cluster_files().cert,

@@ -20,6 +20,11 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// A document of v2.
+    pub fn v2(document: &Value) -> Self {
+        Self::of(document, Dialect::V2)
+    }
+
     fn of(document: &Value, dialect: Dialect) -> Self {
         let mut json = Vec::new();
         crate::codec::write_json(document, &mut json);

@@ -7,12 +7,16 @@ use crate::server::Api;
 use crate::server::body::{Request, Response};
 use futures::future::BoxFuture;
 use kaji_api::Status;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest, and what requests get that don't say.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+/// The end of a request's time, for what waits on others in its course.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline(pub(super) Instant);
+
+pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
         let info = info::of(request.extensions());
         if info::is_long_running(&info) {
@@ -22,6 +26,7 @@ pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFutu
             Ok(limit) => limit,
             Err(status) => return output::failure(&status, Format::JSON),
         };
+        request.extensions_mut().insert(Deadline(Instant::now() + limit));
         tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
             let text = "Timeout: request did not complete within the allotted timeout";
             output::failure(&Status::timeout(text, 1), Format::JSON)

@@ -5,6 +5,8 @@ mod openapi;
 use super::negotiate::{self, Offer};
 use super::output;
 use super::route::Asked;
+use crate::aggregation::Snapshot;
+use crate::aggregation::discovery::{merge_group, merge_groups};
 use crate::server::body::Response;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use kaji_api::{Status, Value, discovery};
@@ -13,7 +15,7 @@ use std::sync::LazyLock;
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// An aggregated document: its bytes and their hash, as a quoted entity tag.
-struct Aggregated {
+pub(crate) struct Aggregated {
     json: Vec<u8>,
     tag: String,
 }
@@ -24,8 +26,13 @@ static GROUPS: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(false));
 
 impl Aggregated {
     fn new(core: bool) -> Self {
+        Self::of(&discovery::aggregated(core))
+    }
+
+    /// Writes a document.
+    pub(crate) fn of(document: &Value) -> Self {
         let mut json = Vec::new();
-        kaji_api::codec::write_json(&discovery::aggregated(core), &mut json);
+        kaji_api::codec::write_json(document, &mut json);
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, &json);
         let hex: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
         Aggregated { json, tag: format!("\"{hex}\"") }
@@ -37,19 +44,39 @@ pub(super) fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, S
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
         ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &CORE))),
-        ["apis"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &GROUPS))),
+        ["apis"] if wants_aggregated(asked) => return Ok(Some(groups(asked))),
         ["openapi", rest @ ..] => return openapi::serve(asked, rest),
         _ => {}
     }
     let document = match parts.as_slice() {
         ["api"] => Some(discovery::api_versions(&server_address(asked))),
         ["api", version] => discovery::api_resource_list("", version),
-        ["apis"] => Some(discovery::api_group_list()),
-        ["apis", group] => discovery::api_group(group),
+        ["apis"] => Some(with_remote(asked, merge_groups, discovery::api_group_list())),
+        ["apis", group] => {
+            let local = discovery::api_group(group);
+            let snapshot = asked.api.aggregation().snapshot(asked.api);
+            if snapshot.has_remote { merge_group(&snapshot, group, local) } else { local }
+        }
         ["apis", group, version] => discovery::api_resource_list(group, version),
         _ => None,
     };
     document.map(|document| plain(asked, &document)).transpose()
+}
+
+/// All groups in the aggregated form, those that others answer among them.
+fn groups(asked: &Asked<'_>) -> Response {
+    let aggregation = asked.api.aggregation();
+    let snapshot = aggregation.snapshot(asked.api);
+    if !snapshot.has_remote {
+        return aggregated(asked, &GROUPS);
+    }
+    let merged = aggregation.documents.merged(&snapshot, &GROUPS.tag, || discovery::aggregated(false));
+    aggregated(asked, &merged)
+}
+
+fn with_remote(asked: &Asked<'_>, merge: fn(&Snapshot, Value) -> Value, local: Value) -> Value {
+    let snapshot = asked.api.aggregation().snapshot(asked.api);
+    if snapshot.has_remote { merge(&snapshot, local) } else { local }
 }
 
 fn plain(asked: &Asked<'_>, document: &Value) -> Result<Response, Status> {

@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     reading: AtomicI64,
     writing: AtomicI64,
     watching: Mutex<BTreeMap<&'static str, (&'static str, i64)>>,
+    /// Of admission webhooks.
+    pub(crate) webhooks: crate::admission::webhook::Metrics,
 }
 
 impl Default for Metrics {
@@ -47,6 +49,7 @@ impl Default for Metrics {
             reading: AtomicI64::new(0),
             writing: AtomicI64::new(0),
             watching: Mutex::default(),
+            webhooks: crate::admission::webhook::Metrics::default(),
         }
     }
 }
@@ -121,6 +124,8 @@ impl Metrics {
         let mut out = String::with_capacity(64 << 10);
         self.requests_page(&mut out);
         self.inflight_page(&mut out);
+        self.webhooks.page(&mut out);
+        api.aggregation().metrics.page(&mut out);
         storage_page(api, &mut out);
         if let Some(fairness) = api.fairness() {
             crate::fairness::metrics(fairness, &mut out);

@@ -1,7 +1,9 @@
 //! From what a request asks for to who answers it.
 
+use super::deadline::Deadline;
 use super::negotiate::{self, Format, Offer};
 use super::{authenticate, health, info, output, resource, version};
+use crate::aggregation;
 use crate::context::{RequestContext, RequestInfo, Target, Warnings};
 use crate::registry::options::Query;
 use crate::server::Api;
@@ -28,6 +30,9 @@ pub(super) async fn serve(api: &Api, request: Request) -> Response {
     let info = info::of(&parts.extensions);
     let query = Query::parse(&info.query);
     let cx = context(&parts, &info, &query);
+    if let Some(service) = api.aggregation().remote(api, &info.path) {
+        return aggregation::proxy::serve(api, &service, &cx.user, &info, parts, body).await;
+    }
     let warnings = cx.warnings.clone();
     let plain = negotiate::format(&parts.headers, &query, Offer::Plain).unwrap_or(Format::JSON);
     let asked = Asked { api, parts, info, query, cx };
@@ -51,6 +56,7 @@ fn context(parts: &Parts, info: &Arc<RequestInfo>, query: &Query) -> RequestCont
         info: info.clone(),
         dry_run: false,
         field_manager: manager,
+        deadline: parts.extensions.get::<Deadline>().map(|d| d.0),
         warnings: parts.extensions.get::<Warnings>().cloned().unwrap_or_default(),
     }
 }

@@ -121,9 +121,7 @@ impl Scope<'_> {
 
     /// Applies the schema's and the strategy's defaults.
     pub(crate) fn default(&self, object: &mut Value) {
-        self.strategy().default_first(object);
-        self.ty().default(object);
-        self.strategy().default(object);
+        super::apply_defaults(&self.stored, object);
     }
 }
 

@@ -68,12 +68,23 @@ enum Step {
 impl Scope<'_> {
     /// Deletes the object, or begins to.
     pub(crate) async fn delete(&self, options: &DeleteOptions) -> Result<Deleted, Status> {
+        self.delete_if(options, true).await
+    }
+
+    /// The same for what admission has agreed to already, in another form.
+    pub(crate) async fn delete_admitted(&self, options: &DeleteOptions) -> Result<Deleted, Status> {
+        self.delete_if(options, false).await
+    }
+
+    async fn delete_if(&self, options: &DeleteOptions, ask: bool) -> Result<Deleted, Status> {
         let mut current = Some(self.current().await?);
         for _ in 0..ATTEMPTS {
             let Some(entry) = current else { return Err(self.not_found()) };
             let mut object = entry.decode();
             self.check_delete_preconditions(options, &object)?;
-            self.admit_delete(&object).await?;
+            if ask {
+                self.admit_delete(options, &object).await?;
+            }
             let step = match self.is_namespaces() {
                 true => namespace_step(options, &mut object),
                 false => self.step(options, &mut object),
@@ -117,10 +128,10 @@ impl Scope<'_> {
         Status::conflict(&kind, self.name, why)
     }
 
-    async fn admit_delete(&self, object: &Value) -> Result<(), Status> {
+    async fn admit_delete(&self, options: &DeleteOptions, object: &Value) -> Result<(), Status> {
         let mut none = Value::Null;
-        self.admit(Phase::Mutate, Operation::Delete, &mut none, object).await?;
-        self.admit(Phase::Validate, Operation::Delete, &mut none, object).await
+        self.admit_with(Phase::Mutate, Operation::Delete, &mut none, object, Some(options)).await?;
+        self.admit_with(Phase::Validate, Operation::Delete, &mut none, object, Some(options)).await
     }
 
     fn step(&self, options: &DeleteOptions, object: &mut Value) -> Step {

@@ -179,7 +179,7 @@ async fn delete(scope: &Scope<'_>, options: &DeleteOptions) -> Result<(), Status
             options.resource_version = Some(entry.revision.to_string());
         }
     }
-    scope.delete(&options).await.map(drop)
+    scope.delete_admitted(&options).await.map(drop)
 }
 
 fn mark(scope: &Scope<'_>, pod: &Value, options: &DeleteOptions) -> Result<Value, Status> {

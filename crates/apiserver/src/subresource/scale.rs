@@ -8,7 +8,7 @@ use kaji_api::{Status, Value, value};
 use std::sync::Arc;
 
 /// The scale of a workload.
-pub(super) fn of(object: &Value) -> Result<Value, Status> {
+pub(crate) fn of(object: &Value) -> Result<Value, Status> {
     let mut metadata = Value::object();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         metadata.set(field, object["metadata"][field].clone());

@@ -9,11 +9,11 @@ mod backend;
 mod location;
 mod log;
 mod options;
-mod proxy;
-mod relay;
+pub(crate) mod proxy;
+pub(crate) mod relay;
 mod translate;
 mod tunnel;
-mod websocket;
+pub(crate) mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -146,7 +146,7 @@ impl<'a> Connect<'a> {
 }
 
 /// The client's side of an upgrade, if the connection can be upgraded.
-fn upgrade_of(parts: &mut Parts) -> Result<OnUpgrade, Status> {
+pub(crate) fn upgrade_of(parts: &mut Parts) -> Result<OnUpgrade, Status> {
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     upgrade.ok_or_else(|| failed("request connection cannot be hijacked"))
 }

@@ -78,6 +78,8 @@ fn config(dir: &Path) -> Config {
         service_range: "10.96.0.0/16".parse().unwrap(),
         node_ports: (30000, 32767),
         front_proxy_ca: None,
+        proxy_client_cert: None,
+        proxy_client_key: None,
         kubelet_client_cert: dir.join("client.crt"),
         kubelet_client_key: dir.join("client.key"),
         kubelet_ca: dir.join("ca.crt"),

@@ -18,8 +18,17 @@ static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&ve
 /// The document at a path below `/openapi`; none: no such path.
 pub(super) fn serve(asked: &Asked<'_>, rest: &[&str]) -> Result<Option<Response>, Status> {
     match rest {
-        ["v2"] => Ok(Some(packed(asked, DOCUMENTS.v2(), &[V2_PROTOBUF]))),
-        ["v3"] => super::plain(asked, &DOCUMENTS.v3_index()).map(Some),
+        ["v2"] => {
+            let local = DOCUMENTS.v2();
+            let merged = asked.api.aggregation().openapi.v2(local);
+            Ok(Some(packed(asked, merged.as_deref().unwrap_or(local), &[V2_PROTOBUF])))
+        }
+        ["v3"] => {
+            let mut index = DOCUMENTS.v3_index();
+            let aggregation = asked.api.aggregation();
+            aggregation.openapi.add_to_index(&mut index, &aggregation.snapshot(asked.api).services);
+            super::plain(asked, &index).map(Some)
+        }
         ["v3", name @ ..] => {
             let document = DOCUMENTS.v3(&name.join("/"));
             Ok(document.map(|d| packed(asked, d, &[V3_PROTOBUF, V3_PROTOBUF_DOTTED])))

@@ -3,6 +3,7 @@
 use super::backend::{Backend, Trust};
 use super::options::{self, ExecOptions, LogOptions, escape};
 use super::{Connect, failed};
+use crate::remote::resolve;
 use kaji_api::{Status, Value};
 use std::net::IpAddr;
 
@@ -233,45 +234,20 @@ async fn service(connect: &Connect<'_>, scheme: &str, name: &str, port: &str) ->
     let port_name = match port.parse::<i64>() {
         Err(_) => port,
         Ok(number) => {
-            let found = service["spec"]["ports"].items().iter().find(|p| p["port"].as_i64() == Some(number));
             let missing = || Status::unavailable(format!("no service port {number} found for service \"{name}\""));
-            found.ok_or_else(missing)?["name"].str()
+            resolve::port_name(&service, number).ok_or_else(missing)?
         }
     };
-    let candidates = endpoints(connect, name, port_name)?;
-    let start = usize::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    for i in 0..candidates.len() {
-        let (address, port, pod) = &candidates[(start + i) % candidates.len()];
-        if is_pod_at(connect, pod, address).await {
-            return anything(scheme, address, &port.to_string());
+    let slices = resolve::slices(connect.api.caches(), connect.namespace, name);
+    let candidates = resolve::ready(&slices, &service, port_name);
+    let start = resolve::any_of(candidates.len());
+    for endpoint in candidates.iter().cycle().skip(start).take(candidates.len()) {
+        let Some((namespace, pod)) = &endpoint.pod else { continue };
+        if namespace == connect.namespace && is_pod_at(connect, pod, &endpoint.host).await {
+            return anything(scheme, &endpoint.host, &endpoint.port.to_string());
         }
     }
     Err(Status::unavailable(format!("no endpoints available for service \"{}\"", connect.name)))
-}
-
-/// Address, port and pod of each endpoint that is ready and has the port.
-fn endpoints(connect: &Connect<'_>, service: &str, port: &str) -> Result<Vec<(String, i64, String)>, Status> {
-    let row = kaji_api::resource::find("discovery.k8s.io", "v1", "endpointslices").expect("slices are built in");
-    let cache = connect.api.caches().get(row.prefix).expect("slices are stored");
-    let prefix = cache.scope(connect.namespace);
-    let mut all = Vec::new();
-    for entry in cache.snapshot(&prefix, "").entries {
-        if entry.selected(&cache.row).label("kubernetes.io/service-name") != Some(service) {
-            continue;
-        }
-        let slice = entry.decode();
-        let found = slice["ports"].items().iter().find(|p| p["name"].str() == port);
-        let Some(number) = found.and_then(|p| p["port"].as_i64()) else { continue };
-        for endpoint in slice["endpoints"].items() {
-            let target = &endpoint["targetRef"];
-            let ready = endpoint["conditions"]["ready"].as_bool().unwrap_or(true);
-            let ours = target["kind"].str() == "Pod" && target["namespace"].str() == connect.namespace;
-            if let Some(address) = endpoint["addresses"].items().first().filter(|_| ready && ours) {
-                all.push((address.str().to_owned(), number, target["name"].str().to_owned()));
-            }
-        }
-    }
-    Ok(all)
 }
 
 async fn is_pod_at(connect: &Connect<'_>, pod: &str, address: &str) -> bool {

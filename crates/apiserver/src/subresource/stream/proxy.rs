@@ -39,7 +39,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// Headers by which a client says to us who it is.
 const IDENTITY: [&str; 3] = ["authorization", "impersonate-", "x-remote-"];
 /// Headers that only the backend's own origin could mean.
-const CORS: [HeaderName; 4] = [
+pub(crate) const CORS: [HeaderName; 4] = [
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
     ACCESS_CONTROL_ALLOW_HEADERS,
     ACCESS_CONTROL_ALLOW_METHODS,
@@ -121,7 +121,7 @@ async fn forward(
 }
 
 /// A backend's body as it is.
-pub(super) fn through(body: Incoming) -> Body {
+pub(crate) fn through(body: Incoming) -> Body {
     Body::Through(body.map_err(Into::into).boxed_unsync())
 }
 
@@ -138,13 +138,13 @@ fn prefix(path: &str, suffix: &str) -> String {
     path.strip_suffix(suffix.as_str()).unwrap_or(path).to_owned()
 }
 
-fn host_of(parts: &Parts) -> String {
+pub(crate) fn host_of(parts: &Parts) -> String {
     let header = parts.headers.get(HOST).and_then(|v| v.to_str().ok());
     header.or(parts.uri.authority().map(|a| a.as_str())).unwrap_or_default().to_owned()
 }
 
 /// The headers of a request as they go on.
-pub(super) fn forwarded_headers(parts: &Parts, upgrade: bool) -> HeaderMap {
+pub(crate) fn forwarded_headers(parts: &Parts, upgrade: bool) -> HeaderMap {
     let mut headers = parts.headers.clone();
     let host = host_of(parts);
     if !upgrade {
@@ -179,7 +179,7 @@ fn without_bearer(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<String> =
         headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();
     for name in named.iter().flat_map(|v| v.split(',')).map(str::trim) {

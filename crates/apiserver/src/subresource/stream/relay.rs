@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kaji_api::Status;
 
@@ -31,7 +33,12 @@ pub(super) async fn upgrade(api: &Api, location: &Location, mut parts: Parts) ->
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = forwarded_headers(&parts, true);
     let answer = location.backend.send(api, request).await;
-    let mut answer = answer.map_err(|error| failed(format!("error dialing backend: {error}")))?;
+    let answer = answer.map_err(|error| failed(format!("error dialing backend: {error}")))?;
+    join(api, client, answer)
+}
+
+/// Joins the two sides of an upgrade, if the backend agreed to it.
+pub(crate) fn join(api: &Api, client: OnUpgrade, mut answer: http::Response<Incoming>) -> Result<Response, Status> {
     let status = answer.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         if status.as_u16() < 400 {

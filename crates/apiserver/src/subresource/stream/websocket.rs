@@ -73,7 +73,7 @@ pub(super) enum Said {
 }
 
 /// Whether a request asks for an upgrade, to whatever.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     let asks = |v: &HeaderValue| v.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains("upgrade"));
     headers.get_all(CONNECTION).iter().any(asks)
 }

@@ -1,0 +1,106 @@
+//! MutatingAdmissionWebhook and ValidatingAdmissionWebhook: writes are shown to servers of others, which change or
+//! refuse them (apiserver `admission/plugin/webhook`).
+//!
+//! [`source`] follows the configurations, compiled once ([`hook`]); [`choose`] says which webhooks a write concerns
+//! ([`rule`] is the pure part); [`review`] is what is sent and answered, [`call`] one exchange. Mutating webhooks
+//! are called one after another ([`mutate`]), validating ones at the same time ([`validate`]).
+//!
+//! Writes of webhook configurations and admission policies concern no webhook, so a dead webhook can always be
+//! taken away. Where no configuration exists, a write costs one look at a revision.
+
+mod call;
+mod choose;
+mod hook;
+mod metrics;
+mod mutate;
+mod review;
+mod rule;
+mod shown;
+mod source;
+mod validate;
+
+pub(crate) use metrics::Metrics;
+pub(crate) use mutate::Rounds;
+
+use super::{Attributes, Operation, Plugin};
+use crate::row::Row;
+use futures::future::BoxFuture;
+use kaji_api::Status;
+use source::Source;
+
+const GROUP: &str = "admissionregistration.k8s.io";
+
+/// The plugin of webhooks that may change objects.
+pub(super) struct MutatingAdmissionWebhook(Source);
+
+/// The plugin of webhooks that may only refuse.
+pub(super) struct ValidatingAdmissionWebhook(Source);
+
+impl Default for MutatingAdmissionWebhook {
+    fn default() -> Self {
+        MutatingAdmissionWebhook(Source::new("mutatingwebhookconfigurations"))
+    }
+}
+
+impl Default for ValidatingAdmissionWebhook {
+    fn default() -> Self {
+        ValidatingAdmissionWebhook(Source::new("validatingwebhookconfigurations"))
+    }
+}
+
+impl Plugin for MutatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        "MutatingAdmissionWebhook"
+    }
+
+    fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        let hooks = self.0.hooks(a.api);
+        if hooks.is_empty() || is_exempt(a) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(async move { mutate::dispatch(&hooks, a).await })
+    }
+}
+
+impl Plugin for ValidatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionWebhook"
+    }
+
+    fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        let hooks = self.0.hooks(a.api);
+        if hooks.is_empty() || is_exempt(a) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(async move { validate::dispatch(&hooks, a).await })
+    }
+}
+
+/// Whether no webhook is asked: what configures admission must be repairable whatever it says.
+fn is_exempt(a: &Attributes<'_>) -> bool {
+    a.asked.group == GROUP
+}
+
+/// What a write is about, in the version of its path.
+fn asked(a: &Attributes<'_>) -> Row {
+    // A binding may be sent to the collection of bindings; it is handled as the pod's.
+    match a.asked.plural == "pods" && a.target.sub.is_none() && a.object.kind() == "Binding" {
+        true => Row::built_in("", "v1", "bindings").unwrap_or_else(|| a.asked.clone()),
+        false => a.asked.clone(),
+    }
+}
+
+/// The namespace of a write; a namespace is in itself.
+fn namespace<'a>(a: &'a Attributes<'_>) -> &'a str {
+    if a.asked.group.is_empty() && a.asked.plural == "namespaces" { a.object_name() } else { a.namespace }
+}
+
+/// As reviews and rules name it.
+fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
+    }
+}

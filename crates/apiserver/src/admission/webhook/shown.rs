@@ -1,0 +1,111 @@
+//! A write's objects as a webhook sees them: in the version it asks for.
+
+use super::asked;
+use crate::admission::Attributes;
+use crate::registry::convert;
+use crate::row::Row;
+use crate::subresource::scale;
+use bytes::Bytes;
+use kaji_api::codec::write_json;
+use kaji_api::{GroupVersionKind, ResourceDef, Status, Value};
+use std::borrow::Cow;
+
+/// The objects in one version, and their JSON.
+pub(super) struct Shown {
+    pub(super) row: Row,
+    pub(super) object: Bytes,
+    pub(super) old: Bytes,
+}
+
+impl Shown {
+    pub(super) fn new(a: &Attributes<'_>, row: &Row) -> Self {
+        let json = |value: &Value| {
+            let mut out = Vec::new();
+            write_json(&in_version(a, row, value), &mut out);
+            Bytes::from(out)
+        };
+        Shown { row: row.clone(), object: json(a.object), old: json(a.old) }
+    }
+
+    /// Whether this is the version of a row.
+    pub(super) fn is_in(&self, row: &ResourceDef) -> bool {
+        (self.row.group, self.row.version) == (row.group, row.version)
+    }
+}
+
+/// What the object that travels with a write is, beside the row that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The object itself.
+    Whole,
+    /// Its scale, which travels as the object itself.
+    Scale,
+    /// Something of its own: a binding, options.
+    Own,
+}
+
+fn form(a: &Attributes<'_>) -> Form {
+    match a.target.sub {
+        Some(sub) if sub.kind == "Scale" => Form::Scale,
+        Some(sub) if sub.kind != a.target.resource.kind => Form::Own,
+        _ if asked(a).plural == "bindings" => Form::Own,
+        _ => Form::Whole,
+    }
+}
+
+/// A value of the write as a version has it; null stays null.
+fn in_version<'v>(a: &Attributes<'_>, row: &ResourceDef, value: &'v Value) -> Cow<'v, Value> {
+    let stored = &a.target.resource;
+    match form(a) {
+        _ if value.is_null() => Cow::Borrowed(value),
+        Form::Scale => scale::of(value).map_or(Cow::Borrowed(value), Cow::Owned),
+        Form::Whole if !convert::is_same(row, stored) => {
+            let mut converted = value.clone();
+            convert::from_storage(row, stored, &mut converted);
+            Cow::Owned(converted)
+        }
+        Form::Whole | Form::Own => Cow::Borrowed(value),
+    }
+}
+
+/// The kind of what a webhook is shown.
+pub(super) fn kind(a: &Attributes<'_>, row: &ResourceDef) -> GroupVersionKind {
+    let (group, version, kind) = match a.target.sub {
+        Some(sub) if sub.kind != a.target.resource.kind => (sub.group, sub.version, sub.kind),
+        _ => (row.group, row.version, row.kind),
+    };
+    GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }
+}
+
+/// Takes over what a webhook made of the object; says whether it is another one now.
+pub(super) fn take_over(a: &mut Attributes<'_>, row: &Row, json: &[u8]) -> Result<bool, Status> {
+    let kind = kind(a, row);
+    let form = form(a);
+    let ty = match form {
+        Form::Whole => row.ty(),
+        _ => kaji_api::schema::kind(&kind.group, &kind.version, &kind.kind)
+            .ok_or_else(|| Status::internal(format!("no schema for {kind}")))?,
+    };
+    // Fields that nobody knows are dropped, as from bodies.
+    let (mut new, _) = kaji_api::codec::decode_json(ty, json).map_err(Status::internal)?;
+    let stored = &a.target.resource;
+    match form {
+        Form::Whole => {
+            convert::to_storage(row, stored, &mut new);
+            crate::registry::apply_defaults(stored, &mut new);
+            stored.ty().normalize(&mut new);
+        }
+        Form::Scale => {
+            let replicas = new["spec"]["replicas"].as_i64().unwrap_or(0);
+            new = a.object.clone();
+            new.entry("spec").set("replicas", replicas);
+        }
+        Form::Own => {
+            ty.default(&mut new);
+            ty.normalize(&mut new);
+        }
+    }
+    let changed = new != *a.object;
+    *a.object = new;
+    Ok(changed)
+}

@@ -1,0 +1,75 @@
+//! New connections for a pool: where to, TCP, TLS.
+
+use super::{Peer, Place, RemoteError, resolve, tls};
+use crate::cache::Caches;
+use crate::server::Api;
+use futures::future::BoxFuture;
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// How long a connection may take to come about.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Tcp = TokioIo<TcpStream>;
+
+/// Connects to one peer, whatever the URI says.
+#[derive(Clone)]
+pub(super) struct Connector(Arc<Inner>);
+
+struct Inner {
+    peer: Arc<Peer>,
+    caches: Arc<Caches>,
+    identity: Option<tls::Identity>,
+}
+
+impl Connector {
+    pub(super) fn new(api: &Api, peer: Arc<Peer>) -> Self {
+        let config = api.config();
+        let identity = config.proxy_client_cert.clone().zip(config.proxy_client_key.clone());
+        Connector(Arc::new(Inner { peer, caches: api.caches().clone(), identity }))
+    }
+}
+
+impl tower::Service<http::Uri> for Connector {
+    type Response = MaybeHttpsStream<Tcp>;
+    type Error = RemoteError;
+    type Future = BoxFuture<'static, Result<Self::Response, RemoteError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RemoteError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(async move { inner.connect().await })
+    }
+}
+
+impl Inner {
+    async fn connect(&self) -> Result<MaybeHttpsStream<Tcp>, RemoteError> {
+        let (host, port) = resolve::address(&self.caches, &self.peer.place).map_err(RemoteError::Resolve)?;
+        let address = resolve::authority(&host, port);
+        let late = || RemoteError::Dial { address: address.clone(), why: "i/o timeout".to_owned() };
+        let connecting = tokio::time::timeout(PATIENCE, TcpStream::connect((host.as_str(), port)));
+        let tcp = connecting.await.map_err(|_| late())?.map_err(|e| RemoteError::dial(address.clone(), &e))?;
+        let _ = tcp.set_nodelay(true);
+        let tcp = TokioIo::new(tcp);
+        if matches!(self.peer.place, Place::Address { https: false, .. }) {
+            return Ok(MaybeHttpsStream::Http(tcp));
+        }
+        let name = self.peer.server_name();
+        let tls = TlsConnector::from(Arc::new(tls::config(&self.peer, self.identity.as_ref()).await?));
+        let wanted = ServerName::try_from(name.clone())
+            .map_err(|_| RemoteError::Tls(format!("tls: {name} is no name for a certificate")))?;
+        let shaking = tokio::time::timeout(PATIENCE, tls.connect(wanted, TokioIo::new(tcp)));
+        let stream = shaking.await.map_err(|_| RemoteError::Tls("net/http: TLS handshake timeout".to_owned()))?;
+        let stream = stream.map_err(|error| RemoteError::handshake(&name, &error))?;
+        Ok(MaybeHttpsStream::Https(TokioIo::new(stream)))
+    }
+}
