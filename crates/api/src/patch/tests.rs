@@ -110,10 +110,10 @@ fn json_patches_have_limits() {
     let test = value!({"op": "test", "path": "/a", "value": "b"});
     let many = Value::Array(vec![test; MAX_OPERATIONS + 1]);
     let refused = told(&many);
-    assert_eq!((refused.code, refused.reason), (413, "RequestEntityTooLarge"));
+    assert_eq!((refused.code, refused.reason.as_ref()), (413, "RequestEntityTooLarge"));
     assert!(refused.message.ends_with("The allowed maximum operations in a JSON patch is 10000, got 10001"));
     let failed = told(&value!([{"op": "remove", "path": "/x"}]));
-    assert_eq!((failed.code, failed.reason, failed.details), (422, "Invalid", Value::object()));
+    assert_eq!((failed.code, failed.reason.as_ref(), failed.details), (422, "Invalid", Value::object()));
     let mut doc = value!({"a": ("x".repeat(MAX_COPIED_BYTES / 2))});
     let copy = value!({"op": "copy", "from": "/a", "path": "/b"});
     let copies = vec![copy; 3];
