@@ -14,7 +14,7 @@ KAJI := target/$(TARGET)/release/kaji
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # NODE_PACKAGES: for `kaji up`; TEST_PACKAGES: what the tests look with.
 NODE_PACKAGES := containerd runc containernetworking-plugins
-TEST_PACKAGES := $(NODE_PACKAGES) iproute2 nftables busybox-static openssl
+TEST_PACKAGES := $(NODE_PACKAGES) iproute2 nftables busybox-static openssl etcd-server
 BUILD_PACKAGES := gcc libc6-dev make cmake
 
 .PHONY: up build test check images down reset packages test-packages cargo

@@ -13,5 +13,5 @@ fi
 sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 echo "Installing: ${missing[*]}"
 $sudo apt-get update -qq
-# The distribution's containerd service is not needed: Kaji runs its own, apart from it.
+# The distribution's services (containerd, etcd) are not needed: Kaji and its tests run their own, apart from them.
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

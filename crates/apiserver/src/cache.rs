@@ -15,7 +15,7 @@ mod seal;
 
 pub use entry::Entry;
 pub(crate) use entry::{now_rfc3339, to_stored, unchanged};
-pub(crate) use feed::{Caches, store_status};
+pub(crate) use feed::{Caches, may_be_done, store_status};
 pub(crate) use ring::{Change, ChangeKind, Cursor, Cut};
 pub(crate) use seal::Sealer;
 

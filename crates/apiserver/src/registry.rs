@@ -190,16 +190,36 @@ impl<'a> Scope<'a> {
 
     /// Writes the stored form of an object if its key was last written at `expected` (0: doesn't exist).
     async fn put(&self, key: &str, stored: Vec<u8>, expected: Revision) -> Result<Written, Status> {
+        self.put_guarded(key, stored, expected, Vec::new()).await
+    }
+
+    /// The same, if the guards hold too; that they don't is a conflict.
+    async fn put_guarded(
+        &self,
+        key: &str,
+        stored: Vec<u8>,
+        expected: Revision,
+        guards: Vec<Expect>,
+    ) -> Result<Written, Status> {
         let caches = self.api.caches();
         let stored = Bytes::from(stored);
         let sealed = caches.sealer().seal(key, &stored);
-        let expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
+        let mut expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
+        expect.extend(guards);
         let change = vec![Change::Put(key.to_owned(), sealed)];
         Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
             Committed::Yes(revision) => {
                 Written::Yes(Entry::from_stored(key, &stored, revision).expect("just encoded").shared())
             }
-            Committed::No(found, _) => Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r))),
+            Committed::No(found, _) => {
+                let found = found.into_iter().next().flatten();
+                if found.as_ref().map_or(0, |r| r.mod_revision) == expected {
+                    return Err(
+                        self.conflict("what was allocated for it was lost to another request; please try again")
+                    );
+                }
+                Written::No(found.and_then(|r| caches.found(&r)))
+            }
         })
     }
 

@@ -148,6 +148,17 @@ pub trait Strategy: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// What must still hold when the object is stored, so that it does not have what another took over meanwhile:
+    /// after `allocate`, before storing.
+    fn guards<'a>(
+        &'a self,
+        _api: &'a Api,
+        _obj: &'a Value,
+        _old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<Vec<kaji_store::Expect>, Status>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     /// Gives back what `allocate` took: `obj` was deleted, or (`new` given) lost some by update, or was never stored.
     fn release<'a>(&'a self, _api: &'a Api, _obj: &'a Value, _new: Option<&'a Value>) -> BoxFuture<'a, ()> {
         Box::pin(async {})

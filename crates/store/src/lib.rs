@@ -1,12 +1,15 @@
 //! The revisioned key-value store under the API server: etcd's semantics, nothing more.
 //!
-//! [`Store`] is the contract; [`embedded::Embedded`] keeps it in one file (redb), and
-//! `suite` checks any implementation against it.
+//! [`Store`] is the contract; [`embedded::Embedded`] keeps it in one file (redb), [`etcd::Etcd`] in an etcd cluster
+//! that several API servers may share, and `suite` checks any implementation against it.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub mod embedded;
+pub mod etcd;
+#[cfg(any(test, feature = "suite"))]
+pub mod etcd_process;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
@@ -126,7 +129,8 @@ pub enum Watched {
 
 /// A running watch; dropping it ends it.
 ///
-/// Progress comes by itself about once a second while other keys are written, and whenever it is asked for.
+/// Progress comes whenever it is asked for; where it costs nothing (embedded), also by itself about once a second
+/// while other keys are written.
 pub struct Watch {
     /// Bounded. An error ends the watch: `Compacted` (start again from a list), `Closed` (read too slowly) or a
     /// failure of the store.
@@ -219,6 +223,15 @@ pub enum StoreError {
         /// The file that remembers it.
         high_water: String,
     },
+    /// A write was sent and its answer did not come: it was carried out, or it was not, or it will be.
+    #[error("could not {context}: the answer was lost, the write may have been done or not; read before trying again")]
+    Unknown {
+        /// What was being done.
+        context: String,
+        /// What happened to the answer.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store is closed or the watcher was too slow.
     #[error("{0}")]
     Closed(String),
@@ -240,10 +253,16 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, expect: Vec<Expect>, changes: Vec<Change>) -> BoxFuture<'_, Result<Committed, StoreError>>;
     /// Changes below a prefix from a revision on (inclusive); 0: from now on. A revision to come is waited for.
     ///
-    /// What `revision` has shown has been handed to every watch before.
+    /// What `revision` has shown has been handed to every watch before (embedded), or will be told by progress that is
+    /// asked for afterwards (etcd).
     fn watch<'a>(&'a self, prefix: &'a str, from: Revision) -> BoxFuture<'a, Result<Watch, StoreError>>;
     /// Forgets history before a revision; the newest state of each key stays.
     fn compact(&self, before: Revision) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// A consistent copy of everything, as a data directory of its own that can be started from, at `target`.
+    /// Whether other API servers may work on the same store at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+    /// A consistent copy of everything, as a directory of its own that the backend can be started from, at `target`;
+    /// it shows at least the revision that is answered.
     fn snapshot<'a>(&'a self, target: &'a std::path::Path) -> BoxFuture<'a, Result<Revision, StoreError>>;
 }

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 const CATCH_UP: Duration = Duration::from_secs(3);
 /// How long the store's events may take before it is asked whether there are any.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How long the store may take to say that it is well (upstream `--etcd-healthcheck-timeout`).
+const HEALTH: Duration = Duration::from_secs(2);
 /// Records read at once when loading.
 const PAGE: usize = 1000;
 const ROOT: &str = "/registry/";
@@ -98,6 +100,14 @@ impl Caches {
     /// The revision that all caches have reached, and its growth.
     pub(crate) fn applied(&self) -> watch::Receiver<Revision> {
         self.applied.subscribe()
+    }
+
+    /// Whether the store answers in time; why not.
+    pub(crate) async fn answers(&self) -> Result<(), String> {
+        match tokio::time::timeout(HEALTH, self.store.revision()).await {
+            Ok(answer) => answer.map(drop).map_err(|e| e.to_string()),
+            Err(_) => Err(format!("the store did not answer within {} s", HEALTH.as_secs())),
+        }
     }
 
     /// Waits until the caches show everything that was acknowledged before the call.
@@ -335,8 +345,17 @@ pub(crate) fn store_status(error: StoreError) -> Status {
             tracing::error!(%error, "the store cannot be used");
             Status::internal(&error)
         }
+        StoreError::Unknown { cause, .. } => {
+            tracing::error!(%error, %cause, "the outcome of a write is not known");
+            Status::new(504, "Timeout", format!("Timeout: {error}"))
+        }
         StoreError::Closed(_) => Status::unavailable(error.to_string()),
     }
+}
+
+/// Whether a failed write may have been done all the same.
+pub(crate) fn may_be_done(status: &Status) -> bool {
+    status.code == 504
 }
 
 fn too_large(asked: Revision, current: Revision) -> Status {

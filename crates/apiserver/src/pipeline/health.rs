@@ -17,13 +17,14 @@ pub(super) fn is_health(path: &str) -> bool {
 type Check = (&'static str, Result<(), String>);
 
 async fn checks(api: &Api, root: &str) -> Vec<Check> {
-    let store = api.caches().store().revision().await.map(drop).map_err(|e| e.to_string());
+    let store = api.caches().answers().await;
     let bootstrap = match api.is_ready() {
         true => Ok(()),
         false => Err("not finished".to_owned()),
     };
-    let mut all = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store)];
+    let mut all = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store.clone())];
     if root == "readyz" {
+        all.push(("etcd-readiness", store));
         all.push(("informer-sync", Ok(())));
     }
     all.push(("poststarthook/rbac/bootstrap-roles", bootstrap));

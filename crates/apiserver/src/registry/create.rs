@@ -2,7 +2,7 @@
 
 use super::{Mode, Phase, Scope, Written, metadata};
 use crate::admission::Operation;
-use crate::cache::{Entry, now_rfc3339, to_stored};
+use crate::cache::{Entry, may_be_done, now_rfc3339, to_stored};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use kaji_api::{Status, Value, field::Errors};
 use std::sync::Arc;
@@ -93,9 +93,14 @@ impl Scope<'_> {
         if self.cx.dry_run {
             return Ok(self.dry(&key, &stored, 0));
         }
-        let written = self.put(&key, stored, 0).await;
-        match written {
-            Ok(Written::Yes(entry)) => return Ok(entry),
+        let written = match strategy.guards(self.api, &object, None).await {
+            Ok(guards) => self.put_guarded(&key, stored, 0, guards).await,
+            Err(lost) => Err(lost),
+        };
+        match &written {
+            Ok(Written::Yes(entry)) => return Ok(entry.clone()),
+            // It may be there: then it needs what it took.
+            Err(status) if may_be_done(status) => {}
             Ok(Written::No(_)) | Err(_) => strategy.release(self.api, &object, None).await,
         }
         match written? {

@@ -2,7 +2,7 @@
 
 use super::{Ownership, Phase, STALE, Scope, Written, create, metadata};
 use crate::admission::Operation;
-use crate::cache::{Entry, to_stored, unchanged};
+use crate::cache::{Entry, may_be_done, to_stored, unchanged};
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Status, Value};
 use std::sync::Arc;
@@ -203,10 +203,15 @@ impl Scope<'_> {
         if self.cx.dry_run {
             return Ok(Attempt::Done(self.dry(&entry.key, &stored, entry.revision)));
         }
-        let written = self.put(&entry.key, stored, entry.revision).await;
+        let guards = if allocates { strategy.guards(self.api, &object, Some(old)).await } else { Ok(Vec::new()) };
+        let written = match guards {
+            Ok(guards) => self.put_guarded(&entry.key, stored, entry.revision, guards).await,
+            Err(lost) => Err(lost),
+        };
         if allocates {
             match &written {
                 Ok(Written::Yes(_)) => strategy.release(self.api, old, Some(&object)).await,
+                Err(status) if may_be_done(status) => {}
                 _ => strategy.release(self.api, &object, Some(old)).await,
             }
         }

@@ -1,7 +1,7 @@
 //! Objects for the server's own parts: reads from the caches, changes as they come, and writes.
 
 use super::Api;
-use crate::cache::{Cache, ChangeKind, Cursor};
+use crate::cache::{Cache, ChangeKind, Cursor, Entry, store_status};
 use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
 use crate::registry::{Mode, Scope};
@@ -69,6 +69,31 @@ impl Api {
         cache.snapshot(&prefix, &prefix).entries.iter().map(|e| e.decode()).collect()
     }
 
+    /// The cached entry of an object, and its store key.
+    pub(crate) fn entry(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<(String, Option<Arc<Entry>>)> {
+        let cache = self.cache(resource)?;
+        let key = cache.key(namespace, name);
+        let entry = cache.get(&key);
+        Some((key, entry))
+    }
+
+    /// An object as it is in the store at this moment.
+    pub(crate) async fn get_stored(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Entry>>, Status> {
+        let Some((key, _)) = self.entry(resource, namespace, name) else { return Ok(None) };
+        let record = self.caches().store().get(&key).await.map_err(store_status)?;
+        Ok(record.and_then(|r| self.caches().found(&r)))
+    }
+
     /// Waits until the caches show everything acknowledged before the call.
     pub async fn fresh(&self) -> Result<(), Status> {
         self.caches().fresh().await.map(drop)
@@ -131,5 +156,18 @@ impl Api {
     pub async fn delete(&self, cx: &RequestContext, resource: &GroupResource, key: &ObjectKey) -> Result<(), Status> {
         let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
         scope.delete(&DeleteOptions::default()).await.map(drop)
+    }
+
+    /// Deletes an object if it is the one with this uid.
+    pub(crate) async fn delete_uid(
+        &self,
+        cx: &RequestContext,
+        resource: &GroupResource,
+        key: &ObjectKey,
+        uid: &str,
+    ) -> Result<(), Status> {
+        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
+        let options = DeleteOptions { uid: Some(uid.to_owned()), ..DeleteOptions::default() };
+        scope.delete(&options).await.map(drop)
     }
 }

@@ -12,6 +12,7 @@ use crate::validation::{At, ip, service};
 use futures::future::BoxFuture;
 use kaji_api::field::Errors;
 use kaji_api::{GroupResource, Status, Value, names, value};
+use kaji_store::Expect;
 use std::borrow::Cow;
 
 /// Services.
@@ -121,6 +122,19 @@ impl Strategy for Services {
         })
     }
 
+    fn guards<'a>(
+        &'a self,
+        api: &'a Api,
+        obj: &'a Value,
+        old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<Vec<Expect>, Status>> {
+        Box::pin(async move {
+            let (addresses, ports) =
+                futures::try_join!(addresses::guards(api, obj, old), ports::guards(api, obj, old))?;
+            Ok([addresses, ports].concat())
+        })
+    }
+
     fn release<'a>(&'a self, api: &'a Api, obj: &'a Value, new: Option<&'a Value>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             addresses::give_back(api, obj, new).await;
@@ -139,6 +153,12 @@ impl Strategy for Services {
 
 fn invalid(obj: &Value, errors: &Errors) -> Status {
     Status::invalid("", "Service", obj.name(), errors)
+}
+
+/// Somebody else has taken what was allocated: the server was too slow.
+fn lost(obj: &Value, what: &str) -> Status {
+    let resource = GroupResource::of("", "services");
+    Status::conflict(&resource, obj.name(), &format!("{what} was lost to another request; please try again"))
 }
 
 fn needs_address(obj: &Value) -> bool {

@@ -17,9 +17,9 @@ pub(super) async fn list(ask: Ask<'_>) -> Vec<Value> {
 }
 
 async fn store(ask: Ask<'_>) -> Value {
-    let condition = match ask.api.caches().store().revision().await {
-        Ok(_) => value!({"type": "Healthy", "status": "True", "message": "ok"}),
-        Err(error) => value!({"type": "Healthy", "status": "False", "error": (error.to_string())}),
+    let condition = match ask.api.caches().answers().await {
+        Ok(()) => value!({"type": "Healthy", "status": "True", "message": "ok"}),
+        Err(error) => value!({"type": "Healthy", "status": "False", "error": error}),
     };
     value!({
         "kind": "ComponentStatus",

@@ -1,18 +1,24 @@
 //! Cluster addresses: each is an `IPAddress` object, so that two API servers can't give out the same one.
 
 use super::invalid;
+use crate::cache::store_status;
 use crate::context::RequestContext;
 use crate::server::Api;
 use crate::validation::service::family_of;
 use crate::validation::{At, ip};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use kaji_api::field::Errors;
 use kaji_api::{GroupResource, ObjectKey, Status, Value, value};
+use kaji_store::{Change, Committed, Expect};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const RESOURCE: GroupResource = GroupResource::of("networking.k8s.io", "ipaddresses");
 const RANGES: GroupResource = GroupResource::of("networking.k8s.io", "servicecidrs");
+const SERVICES: GroupResource = GroupResource::of("", "services");
+/// How long an address may be taken without its service being there.
+const ORPHANED_SECONDS: i64 = 60;
 const ALLOCATED: &str = "provided IP is already allocated";
 
 /// The cluster's address families, the default one first.
@@ -98,6 +104,8 @@ async fn take_one(api: &Api, dry_run: bool, obj: &Value, text: &str) -> Result<(
         format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {own}")
     } else if dry_run || create(api, obj, address).await? {
         return Ok(());
+    } else if free_orphan(api, address).await? && create(api, obj, address).await? {
+        return Ok(());
     } else {
         ALLOCATED.to_owned()
     };
@@ -111,12 +119,20 @@ async fn take_any(api: &Api, dry_run: bool, obj: &Value, family: &str) -> Result
         // A dry run takes nothing and says so by an address that no service can have.
         return Ok(range.network().to_string());
     }
-    for range in own {
-        for address in candidates(range, random()) {
+    for range in &own {
+        for address in candidates(*range, random()) {
             let taken = api.get_cached(&RESOURCE, "", &address.to_string()).is_some();
             if !taken && create(api, obj, address).await? {
                 return Ok(address.to_string());
             }
+        }
+    }
+    for claim in api.list_cached(&RESOURCE, "") {
+        let Some(address) = ip::sloppy(claim.name()).filter(|a| own.iter().any(|range| usable(*range, *a))) else {
+            continue;
+        };
+        if is_old(&claim) && free_orphan(api, address).await? && create(api, obj, address).await? {
+            return Ok(address.to_string());
         }
     }
     Err(Status::internal(format!("failed to allocate a serviceIP for Service \"{}\": range is full", obj.name())))
@@ -155,6 +171,58 @@ async fn create(api: &Api, obj: &Value, address: IpAddr) -> Result<bool, Status>
     }
 }
 
+fn is_old(claim: &Value) -> bool {
+    let since = claim.meta("creationTimestamp").parse::<Timestamp>();
+    since.is_ok_and(|since| Timestamp::now().as_second() - since.as_second() > ORPHANED_SECONDS)
+}
+
+fn is_owner(claim: &Value, service: &Value) -> bool {
+    let parent = &claim["spec"]["parentRef"];
+    parent["resource"].str() == "services"
+        && parent["namespace"].str() == service.namespace()
+        && parent["name"].str() == service.name()
+}
+
+/// Frees an address that was taken long ago for a service that is not there, or has given it up: the server died, or
+/// lost sight of the store, in between. True: it is free now.
+async fn free_orphan(api: &Api, address: IpAddr) -> Result<bool, Status> {
+    let Some(entry) = api.get_stored(&RESOURCE, "", &address.to_string()).await? else { return Ok(true) };
+    let claim = entry.decode();
+    let parent = &claim["spec"]["parentRef"];
+    if parent["resource"].str() != "services" || !is_old(&claim) {
+        return Ok(false);
+    }
+    // The service may have been stored by another server a moment ago.
+    api.fresh().await?;
+    let Some((key, service)) = api.entry(&SERVICES, parent["namespace"].str(), parent["name"].str()) else {
+        return Ok(false);
+    };
+    if service.as_ref().is_some_and(|s| held(&s.decode()).contains(&address)) {
+        return Ok(false);
+    }
+    let expect = vec![
+        Expect { key: entry.key.clone(), mod_revision: entry.revision },
+        Expect { key, mod_revision: service.map_or(0, |s| s.revision) },
+    ];
+    let done =
+        api.caches().store().commit(expect, vec![Change::Delete(entry.key.clone())]).await.map_err(store_status)?;
+    Ok(matches!(done, Committed::Yes(_)))
+}
+
+/// The addresses that `obj` has taken since `old` are still its own.
+pub(super) async fn guards(api: &Api, obj: &Value, old: Option<&Value>) -> Result<Vec<Expect>, Status> {
+    let kept = old.map(held).unwrap_or_default();
+    let mut expect = Vec::new();
+    for address in held(obj).into_iter().filter(|a| !kept.contains(a)) {
+        let claim = api.get_stored(&RESOURCE, "", &address.to_string()).await?;
+        match claim.filter(|c| is_owner(&c.decode(), obj)) {
+            Some(claim) => expect.push(Expect { key: claim.key.clone(), mod_revision: claim.revision }),
+            None => return Err(super::lost(obj, &format!("cluster IP {address}"))),
+        }
+    }
+    Ok(expect)
+}
+
 /// Gives back what `obj` has and `new` hasn't.
 pub(super) async fn give_back(api: &Api, obj: &Value, new: Option<&Value>) {
     let kept = new.map(held).unwrap_or_default();
@@ -164,21 +232,23 @@ pub(super) async fn give_back(api: &Api, obj: &Value, new: Option<&Value>) {
 
 async fn give_back_list(api: &Api, obj: &Value, addresses: &[IpAddr]) {
     for address in addresses {
-        let name = address.to_string();
-        let owner = |o: &Value| {
-            let parent = &o["spec"]["parentRef"];
-            parent["namespace"].str() == obj.namespace() && parent["name"].str() == obj.name()
-        };
-        // The cache may be behind our own write: an address it does not know is deleted unseen.
-        if api.get_cached(&RESOURCE, "", &name).is_some_and(|o| !owner(&o)) {
-            continue;
+        if let Err(status) = give_back_one(api, obj, *address).await
+            && !matches!(status.code, 404 | 409)
+        {
+            tracing::warn!(%address, %status, "could not release a service's address");
         }
-        let key = ObjectKey::new("", name.clone());
-        match api.delete(&RequestContext::system(), &RESOURCE, &key).await {
-            Ok(()) => {}
-            Err(status) if status.code == 404 => {}
-            Err(status) => tracing::warn!(address = name, %status, "could not release a service's address"),
+    }
+}
+
+/// Deletes the very claim that is the service's, as the store has it: another server may have given the address away.
+async fn give_back_one(api: &Api, obj: &Value, address: IpAddr) -> Result<(), Status> {
+    let name = address.to_string();
+    let claim = api.get_stored(&RESOURCE, "", &name).await?.map(|c| c.decode());
+    match claim.filter(|c| is_owner(c, obj)) {
+        Some(claim) => {
+            api.delete_uid(&RequestContext::system(), &RESOURCE, &ObjectKey::new("", name), claim.uid()).await
         }
+        None => Ok(()),
     }
 }
 

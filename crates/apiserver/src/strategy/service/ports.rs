@@ -135,7 +135,7 @@ pub(super) async fn take(api: &Api, dry_run: bool, obj: &mut Value, old: Option<
     for _ in 0..ATTEMPTS {
         let taken = taken(api).await?;
         let chosen = choose(api, obj, &wants, &taken, dry_run)?;
-        if dry_run || commit(api, obj, &chosen, &taken).await? {
+        if dry_run || take_all(api, obj, &chosen, &taken).await? {
             write(obj, &wants, &chosen);
             if old.is_none() {
                 share(obj);
@@ -209,7 +209,58 @@ fn key(port: u16) -> String {
 }
 
 /// False when somebody was faster.
-async fn commit(api: &Api, obj: &Value, ports: &[u16], seen: &BTreeMap<u16, Record>) -> Result<bool, Status> {
+async fn take_all(api: &Api, obj: &Value, ports: &[u16], seen: &BTreeMap<u16, Record>) -> Result<bool, Status> {
+    let mut expect = Vec::new();
+    let orphans = ports.iter().filter_map(|p| Some((*p, seen.get(p)?)));
+    for (i, (port, record)) in orphans.enumerate() {
+        if i == 0 {
+            // The service may have been stored by another server a moment ago.
+            api.fresh().await?;
+        }
+        if !is_orphaned(api, port, record) {
+            return Ok(false);
+        }
+        // A record that cannot be read names no service.
+        let Ok(claim) = serde_json::from_slice::<Value>(&record.value) else { continue };
+        let owner = api.entry(&SERVICES, claim["namespace"].str(), claim["name"].str());
+        expect.extend(owner.map(|(key, service)| Expect { key, mod_revision: service.map_or(0, |s| s.revision) }));
+    }
+    // Two ports may have been left behind by one service.
+    expect.sort_by(|a: &Expect, b| a.key.cmp(&b.key));
+    expect.dedup_by(|a, b| a.key == b.key);
+    commit(api, obj, ports, seen, expect).await
+}
+
+/// The ports that `obj` has taken since `old` are still its own.
+pub(super) async fn guards(api: &Api, obj: &Value, old: Option<&Value>) -> Result<Vec<Expect>, Status> {
+    let kept = old.map(held).unwrap_or_default();
+    let mut new: Vec<u16> = held(obj).into_iter().filter(|p| !kept.contains(p)).collect();
+    new.sort_unstable();
+    new.dedup();
+    let mut expect = Vec::new();
+    for port in new {
+        let record = api.caches().store().get(&key(port)).await.map_err(store_status)?;
+        match record.filter(|r| is_owner(r, obj)) {
+            Some(record) => expect.push(Expect { key: key(port), mod_revision: record.mod_revision }),
+            None => return Err(super::lost(obj, &format!("node port {port}"))),
+        }
+    }
+    Ok(expect)
+}
+
+fn is_owner(record: &Record, service: &Value) -> bool {
+    let claim: Value = serde_json::from_slice(&record.value).unwrap_or_default();
+    claim["namespace"].str() == service.namespace() && claim["name"].str() == service.name()
+}
+
+/// False when somebody was faster.
+async fn commit(
+    api: &Api,
+    obj: &Value,
+    ports: &[u16],
+    seen: &BTreeMap<u16, Record>,
+    mut expect: Vec<Expect>,
+) -> Result<bool, Status> {
     let claim = value!({
         "namespace": (obj.namespace()),
         "name": (obj.name()),
@@ -217,7 +268,7 @@ async fn commit(api: &Api, obj: &Value, ports: &[u16], seen: &BTreeMap<u16, Reco
     });
     let claim: bytes::Bytes = serde_json::to_vec(&claim).expect("a value serialises to memory").into();
     let mod_revision = |port: &u16| seen.get(port).map_or(0, |r| r.mod_revision);
-    let expect = ports.iter().map(|p| Expect { key: key(*p), mod_revision: mod_revision(p) }).collect();
+    expect.extend(ports.iter().map(|p| Expect { key: key(*p), mod_revision: mod_revision(p) }));
     let changes = ports.iter().map(|p| Change::Put(key(*p), claim.clone())).collect();
     let done = api.caches().store().commit(expect, changes).await.map_err(store_status)?;
     Ok(matches!(done, Committed::Yes(_)))
@@ -249,8 +300,7 @@ pub(super) async fn give_back(api: &Api, obj: &Value, new: Option<&Value>) {
 async fn give_back_one(api: &Api, obj: &Value, port: u16) -> Result<(), Status> {
     let store = api.caches().store();
     let Some(record) = store.get(&key(port)).await.map_err(store_status)? else { return Ok(()) };
-    let claim: Value = serde_json::from_slice(&record.value).unwrap_or_default();
-    if claim["namespace"].str() != obj.namespace() || claim["name"].str() != obj.name() {
+    if !is_owner(&record, obj) {
         return Ok(());
     }
     let expect = vec![Expect { key: key(port), mod_revision: record.mod_revision }];

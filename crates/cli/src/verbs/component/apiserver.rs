@@ -2,20 +2,28 @@
 
 use super::{Component, Flag, Typed, list, switch, text, until_signal};
 use kaji_apiserver::{Api, Config, Limits};
+use kaji_store::{Store, embedded, etcd};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) const COMPONENT: Component = Component {
     name: "apiserver",
-    about: "Run the API server alone, on the embedded store",
+    about: "Run the API server alone, on the embedded store or on etcd",
     flags: FLAGS,
     upstream: include_str!("../../../flags/apiserver.txt"),
     run,
 };
 
 const FLAGS: &[Flag] = &[
-    text("data-dir", "/var/lib/kaji/store", "where the embedded store lies"),
+    text("data-dir", "/var/lib/kaji/store", "where the embedded store lies; not used with etcd"),
+    list("etcd-servers", "", "addresses of etcd's members; none: the embedded store"),
+    text("etcd-cafile", "", "authority of etcd's certificates; needed for https"),
+    text("etcd-certfile", "", "certificate towards etcd"),
+    text("etcd-keyfile", "", "its key"),
+    text("etcd-prefix", "/registry", "where in etcd the objects lie"),
+    text("etcd-compaction-interval", "5m0s", "how often etcd's history is cut; 0: somebody else does it"),
     text("bind-address", "0.0.0.0", "where to listen"),
     text("secure-port", "6443", "the port; 0 picks a free one"),
     text("advertise-address", "", "the address that pods reach [default: the bind address]"),
@@ -87,13 +95,58 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
     })
 }
 
+/// Where etcd is; none: the embedded store is wanted.
+fn etcd_options(typed: &Typed<'_>) -> anyhow::Result<Option<etcd::Options>> {
+    let endpoints: Vec<String> = typed.list("etcd-servers").into_iter().filter(|e| !e.is_empty()).collect();
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    let interval = typed.required("etcd-compaction-interval")?;
+    Ok(Some(etcd::Options {
+        endpoints,
+        ca: typed.path("etcd-cafile"),
+        cert: typed.path("etcd-certfile"),
+        key: typed.path("etcd-keyfile"),
+        prefix: typed.required("etcd-prefix")?.to_owned(),
+        compaction_interval: duration(interval)
+            .map_err(|e| anyhow::anyhow!("--etcd-compaction-interval={interval}: {e}"))?,
+    }))
+}
+
+/// `5m0s`, as Go's flags have it.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    Ok(text.parse::<jiff::SignedDuration>()?.try_into()?)
+}
+
+async fn open(etcd: Option<etcd::Options>, dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match etcd {
+        Some(options) => Arc::new(etcd::Etcd::connect(options).await?),
+        None => Arc::new(embedded::Embedded::open(dir, embedded::Options::default())?),
+    })
+}
+
 fn run(typed: &Typed<'_>) -> anyhow::Result<()> {
-    let config = config(typed)?;
+    let (config, etcd) = (config(typed)?, etcd_options(typed)?);
     let dir = PathBuf::from(typed.required("data-dir")?);
     until_signal(async |stop| {
-        let store = kaji_store::embedded::Embedded::open(&dir, kaji_store::embedded::Options::default())?;
-        let api = Api::start(config, Arc::new(store)).await?;
+        let api = Api::start(config, open(etcd, &dir).await?).await?;
         api.serve(stop).await?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("5m0s", 300), ("0", 0), ("0s", 0), ("1h30m", 5400)] {
+            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        assert!(duration("-5m").is_err() && duration("5").is_err());
+    }
 }
