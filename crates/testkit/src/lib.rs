@@ -6,6 +6,9 @@
 //! cluster.until("three pods run", async |c| c.running("app=web").await == 3).await;
 //! ```
 
+pub mod history;
+pub mod torture;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kaji_client::Client;

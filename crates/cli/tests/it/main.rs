@@ -1,0 +1,3 @@
+//! Tests of the program as it is used.
+
+mod torture;

@@ -1,0 +1,96 @@
+//! API servers under load while they, their store and the ways between are killed, stalled, cut off and filled up; the
+//! [`crate::history`] of what clients saw decides.
+//!
+//! A run goes in rounds: clients and watchers work in a namespace of their own, faults come one after another, then
+//! everything is healed, every watcher must reach the end, and the round is checked.
+
+mod api;
+mod disk;
+mod faults;
+mod proxy;
+mod random;
+mod servers;
+mod workload;
+
+use crate::history::{Recorder, Report, Violation, check};
+use faults::Site;
+use random::Random;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use workload::Run;
+
+/// What the servers keep their objects in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// One server on the embedded store.
+    Embedded,
+    /// So many servers on three etcd members.
+    Etcd {
+        /// How many.
+        servers: usize,
+    },
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The `kaji` program.
+    pub kaji: PathBuf,
+    /// The store.
+    pub store: Store,
+    /// How long faults go on, all rounds together.
+    pub time: Duration,
+    /// How long a round lasts.
+    pub round: Duration,
+    /// Decides what happens when; the same seed gives the same faults, not the same history.
+    pub seed: u64,
+}
+
+/// How long healed servers may take to be ready, and watchers to reach the end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a plan; the reports of its rounds.
+pub async fn run(plan: Plan) -> Vec<Report> {
+    let mut site = Site::start(&plan).await;
+    let mut random = Random::new(plan.seed);
+    let begun = Instant::now();
+    let mut reports = Vec::new();
+    while begun.elapsed() < plan.time {
+        let report = round(&plan, &mut site, &mut random, reports.len()).await;
+        println!("round {} (seed {}): {report}", reports.len(), plan.seed);
+        let broken = !report.violations.is_empty();
+        reports.push(report);
+        if broken {
+            println!("logs are kept in {}", site.keep().display());
+            break;
+        }
+    }
+    reports
+}
+
+async fn round(plan: &Plan, site: &mut Site, random: &mut Random, number: usize) -> Report {
+    let recorder = Arc::new(Recorder::default());
+    let run = Run::new(recorder.clone(), site.servers().apis(), format!("torture-{number}"));
+    run.prepare().await;
+    let (clients, watchers) = run.start(random);
+    let end = Instant::now() + plan.round;
+    while Instant::now() < end {
+        site.disturb(&recorder, random).await;
+    }
+    site.heal(&recorder).await;
+    run.stop_clients();
+    for client in clients {
+        client.await.expect("a client never panics");
+    }
+    let last = run.last_write().await;
+    let behind = run.wait_for_watchers(last, PATIENCE).await;
+    run.stop_watchers();
+    for watcher in watchers {
+        watcher.await.expect("a watcher never panics");
+    }
+    let mut report = check(&recorder.history());
+    let late = |(client, reached)| Violation::LeftBehind { client, reached, last };
+    report.violations.extend(behind.into_iter().map(late));
+    report
+}
