@@ -2,6 +2,7 @@
 #   make up       install what a node needs, build, start a one-node cluster
 #   make test     install what the tests need, run every test
 #   make check    formatting, lints and tests: what CI runs
+#   make torture  kill, stall and cut off API servers and etcd for SECONDS=3600 each, and check what clients saw
 #   make images   build the example images from Debian packages and import them
 #   make down     stop a cluster started with `kaji up --detach`
 #   make reset    remove every trace of the cluster
@@ -17,7 +18,7 @@ NODE_PACKAGES := containerd runc containernetworking-plugins
 TEST_PACKAGES := $(NODE_PACKAGES) iproute2 nftables busybox-static openssl etcd-server
 BUILD_PACKAGES := gcc libc6-dev make cmake
 
-.PHONY: up build test check images down reset packages test-packages cargo
+.PHONY: up build test check torture images down reset packages test-packages cargo
 
 up: packages build
 	$(SUDO) $(KAJI) up $(ARGS)
@@ -32,6 +33,9 @@ check: cargo
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(MAKE) test
+
+torture: test-packages cargo
+	KAJI_TORTURE_SECONDS=$(or $(SECONDS),60) cargo test -p kaji --test it torture -- --nocapture --test-threads=1
 
 images: build
 	$(SUDO) ./examples/images/build.sh $(abspath $(KAJI)) $(ARGS)

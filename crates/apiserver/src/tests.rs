@@ -14,6 +14,7 @@ mod pods;
 mod rules;
 mod selection;
 mod services;
+mod shared;
 mod stubs;
 mod tls;
 mod watching;

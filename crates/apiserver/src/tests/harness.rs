@@ -163,7 +163,19 @@ impl Server {
             let change = kaji_store::Change::Put("/registry/elsewhere/x".to_owned(), Bytes::new());
             store.commit(Vec::new(), vec![change]).await.unwrap();
         }
-        let api = Api::start(config, Arc::new(store)).await.unwrap_or_else(|e| panic!("{e}: {e:?}"));
+        Self::open_on(dir, config, Arc::new(store)).await
+    }
+
+    /// A server on a store that others may use, too.
+    pub(crate) async fn start_on(store: Arc<dyn Store>, advertise_address: [u8; 4]) -> Self {
+        let dir = TempDir::new();
+        make_pki(&dir.0);
+        let config = Config { advertise_address: advertise_address.into(), ..config(&dir.0) };
+        Self::open_on(dir, config, store).await
+    }
+
+    async fn open_on(dir: TempDir, config: Config, store: Arc<dyn Store>) -> Self {
+        let api = Api::start(config, store).await.unwrap_or_else(|e| panic!("{e}: {e:?}"));
         let local = api.local(UserInfo::system());
         Server { api, dir, local }
     }

@@ -102,9 +102,7 @@ async fn take_one(api: &Api, dry_run: bool, obj: &Value, text: &str) -> Result<(
         "the provided network does not match the current range".to_owned()
     } else if let Some(own) = own.filter(|_| !all.iter().any(|range| usable(*range, address))) {
         format!("the provided IP ({address}) is not in the valid range. The range of valid IPs is {own}")
-    } else if dry_run || create(api, obj, address).await? {
-        return Ok(());
-    } else if free_orphan(api, address).await? && create(api, obj, address).await? {
+    } else if dry_run || create(api, obj, address).await? || take_over(api, obj, address).await? {
         return Ok(());
     } else {
         ALLOCATED.to_owned()
@@ -131,7 +129,7 @@ async fn take_any(api: &Api, dry_run: bool, obj: &Value, family: &str) -> Result
         let Some(address) = ip::sloppy(claim.name()).filter(|a| own.iter().any(|range| usable(*range, *a))) else {
             continue;
         };
-        if is_old(&claim) && free_orphan(api, address).await? && create(api, obj, address).await? {
+        if is_old(&claim) && take_over(api, obj, address).await? {
             return Ok(address.to_string());
         }
     }
@@ -181,6 +179,11 @@ fn is_owner(claim: &Value, service: &Value) -> bool {
     parent["resource"].str() == "services"
         && parent["namespace"].str() == service.namespace()
         && parent["name"].str() == service.name()
+}
+
+/// Takes an address that was left behind.
+async fn take_over(api: &Api, obj: &Value, address: IpAddr) -> Result<bool, Status> {
+    Ok(free_orphan(api, address).await? && create(api, obj, address).await?)
 }
 
 /// Frees an address that was taken long ago for a service that is not there, or has given it up: the server died, or
