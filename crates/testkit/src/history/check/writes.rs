@@ -38,10 +38,8 @@ fn chain(history: &History, known: &Known, key: Key, violations: &mut Vec<Violat
         let op = change.writer.map(|i| &history.calls[i].op);
         match (change.value, op, live) {
             // An object that is removed must be there, and somebody must have wanted that very state gone.
-            (None, _, Some(base)) => {
-                if known.removals(key, base).is_empty() {
-                    violations.push(Violation::Vanished { key, revision: base });
-                }
+            (None, _, Some(base)) if known.removals(key, base).is_empty() => {
+                violations.push(Violation::Vanished { key, revision: base });
             }
             (None, _, None) if before.is_some() => violations.push(Violation::Vanished { key, revision }),
             // Its removal has not been seen by anybody, but there may have been one.
