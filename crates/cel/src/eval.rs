@@ -42,7 +42,7 @@ impl<'p, 'a> Eval<'p, 'a> {
 
     fn node(&mut self, node: &'p Node) -> Outcome<'a> {
         match node {
-            Node::Const(value) => Ok(value.clone()),
+            Node::Const(value) => Ok(value.constant()),
             Node::Attr(attr) => self.attr(attr),
             Node::And(terms) => self.logic(terms, false),
             Node::Or(terms) => self.logic(terms, true),
@@ -230,7 +230,7 @@ impl<'p, 'a> Eval<'p, 'a> {
             Some(error) => Err(error),
             None => invoke(call, args),
         };
-        if outcome == Err(EvalError::OverBudget) {
+        if matches!(outcome, Err(EvalError::OverBudget)) {
             self.cost = self.limit.saturating_add(1);
             return outcome;
         }
@@ -357,7 +357,7 @@ impl<'p, 'a> Eval<'p, 'a> {
             _ => {}
         }
         let value = self.node(&fold.step);
-        if value == Err(EvalError::OverBudget) {
+        if matches!(value, Err(EvalError::OverBudget)) {
             return Err(EvalError::OverBudget);
         }
         self.locals[fold.accumulator] = Slot::Ready(value);
@@ -380,7 +380,7 @@ impl<'p, 'a> Eval<'p, 'a> {
     fn append(&mut self, slot: usize, list: &'p Node) -> Outcome<'a> {
         let so_far = self.take(slot)?;
         let more = self.node(list);
-        if more == Err(EvalError::OverBudget) {
+        if matches!(more, Err(EvalError::OverBudget)) {
             return more;
         }
         self.charge(1)?;
@@ -393,7 +393,7 @@ impl<'p, 'a> Eval<'p, 'a> {
     fn insert(&mut self, slot: usize, call: &'p Call) -> Outcome<'a> {
         let so_far = self.take(slot)?;
         let args = call.args.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>();
-        if args == Err(EvalError::OverBudget) {
+        if matches!(args, Err(EvalError::OverBudget)) {
             return Err(EvalError::OverBudget);
         }
         self.charge(1)?;

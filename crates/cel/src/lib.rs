@@ -66,7 +66,7 @@ pub use cost::CostRange;
 pub use decl::DeclType;
 pub use env::Env;
 pub use escape::{escape, is_reserved, unescape};
-pub use library::{AuthorizationRequest, Authorizer, Decision};
+pub use library::{AuthorizationRequest, Authorizer, Decision, Opaque};
 pub use program::{Evaluation, Program};
 pub use schema::{Form, Format, ListKind, Schema};
 pub use source::{CompileError, Issue, Issues};

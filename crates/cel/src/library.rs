@@ -20,7 +20,7 @@ mod strings;
 mod times;
 mod url;
 
-pub use authz::{AuthorizationRequest, Authorizer, Decision, ResourceCheck};
+pub use authz::{AuthorizationRequest, Authorizer, Decision};
 pub use opaque::Opaque;
 pub(crate) use standard::CONVERSIONS;
 pub(crate) use pattern::{Pattern, compile as compile_pattern, find, find_all};

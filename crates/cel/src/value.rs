@@ -99,6 +99,33 @@ pub(crate) fn no_overload<T>() -> Result<T, EvalError> {
     fail("no such overload")
 }
 
+impl Val<'static> {
+    /// A constant of a program as a value among those of an evaluation; lists and maps are shared, not copied.
+    pub(crate) fn constant<'a>(&self) -> Val<'a> {
+        match self {
+            Val::Null => Val::Null,
+            Val::Bool(b) => Val::Bool(*b),
+            Val::Int(n) => Val::Int(*n),
+            Val::Uint(n) => Val::Uint(*n),
+            Val::Double(f) => Val::Double(*f),
+            Val::String(s) => Val::String(s.clone()),
+            Val::Bytes(b) => Val::Bytes(b.clone()),
+            Val::Duration(n) => Val::Duration(*n),
+            Val::Timestamp(t) => Val::Timestamp(*t),
+            Val::List(list) => Val::List(list.constant()),
+            Val::Map(map) => Val::Map(map.constant()),
+            Val::Type(ty) => Val::Type(ty.clone()),
+            Val::Optional(inner) => Val::Optional(inner.as_ref().map(|v| Arc::new(v.constant()))),
+            Val::Opaque(opaque) => Val::Opaque(opaque.clone()),
+            Val::Struct(s) => Val::Struct(Arc::new(Struct {
+                name: s.name.clone(),
+                fields: s.fields.iter().map(|(n, v)| (n.clone(), v.constant())).collect(),
+            })),
+            Val::Unknown(value) => Val::Unknown(value),
+        }
+    }
+}
+
 impl<'a> Val<'a> {
     /// A list of values.
     pub fn list(items: Vec<Val<'a>>) -> Self {

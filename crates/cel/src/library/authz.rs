@@ -85,9 +85,6 @@ pub struct ResourceCheck {
     request: AuthorizationRequest,
 }
 
-/// An answer within an expression.
-pub type Answer = Decision;
-
 impl fmt::Debug for Grantor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grantor").field("service_account", &self.service_account).finish_non_exhaustive()

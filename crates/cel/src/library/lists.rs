@@ -1,51 +1,63 @@
 //! Lists: sums, extremes and positions (Kubernetes' library), and slicing, sorting and the like (cel-go's, version 3).
 
 use super::Sig::{A, Bool, Bytes, Double, Duration, Dyn, Int, List as L, String as Str, Timestamp, Uint};
-use super::{Function, Run, Sig, function, global, int_of, list_of, member, operators, single};
+use super::{Function, Sig, function, global, int_of, list_of, member, operators, single};
 use crate::value::{EvalError, List, MapKey, Outcome, Val, compare, equal, fail};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
 const LIST: Sig = L(&A);
 
-/// Overloads over lists of each comparable type.
-macro_rules! comparable {
-    ($args:tt, $before:literal, $after:literal, $result:ident, $run:expr) => {
-        comparable!($args, $before, "", $after, $result, $run)
-    };
-    ([$($first:expr)?], $before:literal, $middle:literal, $after:literal, $result:ident, $run:expr) => {{
-        const RUN: Run = $run;
+/// A row for each type that has an order.
+macro_rules! each {
+    ($row:ident) => {
         &[
-            row!([$($first)?], $before, "int", $after, Int, $result, RUN),
-            row!([$($first)?], $before, "uint", $after, Uint, $result, RUN),
-            row!([$($first)?], $before, "double", $after, Double, $result, RUN),
-            row!([$($first)?], $before, "bool", $after, Bool, $result, RUN),
-            row!([$($first)?], $before, "duration", $after, Duration, $result, RUN),
-            row!([$($first)?], $before, "timestamp", $after, Timestamp, $result, RUN),
-            row!([$($first)?], $before, "string", $after, Str, $result, RUN),
-            row!([$($first)?], $before, "bytes", $after, Bytes, $result, RUN),
+            $row!("int", Int),
+            $row!("uint", Uint),
+            $row!("double", Double),
+            $row!("bool", Bool),
+            $row!("duration", Duration),
+            $row!("timestamp", Timestamp),
+            $row!("string", Str),
+            $row!("bytes", Bytes),
         ]
-    }};
+    };
 }
 
-/// One such overload; its result is the items' type, the list's, or a type of its own.
-macro_rules! row {
-    ([$($first:expr)?], $before:literal, $name:literal, "@item", $ty:ident, item, $run:expr) => {
-        member(concat!("list_", $name, $before, $name), &[$($first,)? L(&$ty)], $ty, $run)
+macro_rules! is_sorted_row {
+    ($name:literal, $ty:ident) => {
+        member(concat!("list_", $name, "_is_sorted_bool"), &[L(&$ty)], Bool, is_sorted)
     };
-    ([$($first:expr)?], $before:literal, $name:literal, $after:literal, $ty:ident, same, $run:expr) => {
-        member(concat!($before, $name, $after), &[$($first,)? L(&$ty)], L(&$ty), $run)
+}
+
+macro_rules! max_row {
+    ($name:literal, $ty:ident) => {
+        member(concat!("list_", $name, "_max_", $name), &[L(&$ty)], $ty, |a| extreme(a, "max", Ordering::Less))
     };
-    ([$($first:expr)?], $before:literal, $name:literal, $after:literal, $ty:ident, first, $run:expr) => {
-        member(concat!($before, $name, $after), &[$($first,)? L(&$ty)], LIST, $run)
+}
+
+macro_rules! min_row {
+    ($name:literal, $ty:ident) => {
+        member(concat!("list_", $name, "_min_", $name), &[L(&$ty)], $ty, |a| extreme(a, "min", Ordering::Greater))
     };
-    ([$($first:expr)?], $before:literal, $name:literal, $after:literal, $ty:ident, Bool, $run:expr) => {
-        member(concat!($before, $name, $after), &[$($first,)? L(&$ty)], Bool, $run)
+}
+
+macro_rules! sort_row {
+    ($name:literal, $ty:ident) => {
+        member(concat!("list_", $name, "_sort"), &[L(&$ty)], L(&$ty), |a| sort_by(list_of(&a[0])?, list_of(&a[0])?))
+    };
+}
+
+macro_rules! sort_by_row {
+    ($name:literal, $ty:ident) => {
+        member(concat!("list_", $name, "_sortByAssociatedKeys"), &[LIST, L(&$ty)], LIST, |a| {
+            sort_by(list_of(&a[0])?, list_of(&a[1])?)
+        })
     };
 }
 
 pub(crate) const FUNCTIONS: &[Function] = &[
-    function("isSorted", comparable!([], "list_", "_is_sorted_bool", Bool, is_sorted)),
+    function("isSorted", each!(is_sorted_row)),
     function(
         "sum",
         &[
@@ -55,8 +67,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             member("list_duration_sum_duration", &[L(&Duration)], Duration, |a| sum(a, Val::Duration(0))),
         ],
     ),
-    function("max", comparable!([], "_max_", "@item", item, |a| extreme(a, "max", Ordering::Less))),
-    function("min", comparable!([], "_min_", "@item", item, |a| extreme(a, "min", Ordering::Greater))),
+    function("max", each!(max_row)),
+    function("min", each!(min_row)),
     function("indexOf", &[member("list_a_index_of_int", &[LIST, A], Int, |a| position(a, false))]),
     function("lastIndexOf", &[member("list_a_last_index_of_int", &[LIST, A], Int, |a| position(a, true))]),
     function("slice", &[member("list_slice", &[LIST, Int, Int], LIST, slice)]),
@@ -67,11 +79,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             member("list_flatten_int", &[L(&Dyn), Int], L(&Dyn), |a| flatten(list_of(&a[0])?, int_of(&a[1])?)),
         ],
     ),
-    function("sort", comparable!([], "list_", "_sort", same, |a| sort_by(list_of(&a[0])?, list_of(&a[0])?))),
-    function(
-        crate::parser::SORT_BY_KEYS,
-        comparable!([LIST], "list_", "_sortByAssociatedKeys", first, |a| sort_by(list_of(&a[0])?, list_of(&a[1])?)),
-    ),
+    function("sort", each!(sort_row)),
+    function(crate::parser::SORT_BY_KEYS, each!(sort_by_row)),
     function(
         "lists.range",
         &[global("lists_range", &[Int], L(&Int), range)],

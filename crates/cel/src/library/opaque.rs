@@ -1,7 +1,7 @@
 //! Values that only functions look into.
 
 use super::address::Cidr;
-use super::authz::{Answer, GroupCheck, Grantor, PathCheck, ResourceCheck};
+use super::authz::{Decision as Answer, GroupCheck, Grantor, PathCheck, ResourceCheck};
 use super::format::Named;
 use super::semver::Version;
 use super::url::Url;

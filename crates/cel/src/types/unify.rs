@@ -9,11 +9,6 @@ use std::sync::Arc;
 pub(crate) struct Bindings(HashMap<Arc<str>, Type>);
 
 impl Bindings {
-    /// Binds a parameter that nobody has used yet.
-    pub(crate) fn bind(&mut self, param: Arc<str>, ty: Type) {
-        self.0.insert(param, ty);
-    }
-
     fn find(&self, ty: &Type) -> Option<&Type> {
         match ty {
             Type::Param(name) => self.0.get(name),

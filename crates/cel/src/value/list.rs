@@ -18,8 +18,22 @@ pub struct List<'a> {
 enum Items<'a> {
     Data(&'a [Value], Option<&'a Schema>),
     Made(Arc<Vec<Val<'a>>>),
+    /// In the program.
+    Const(Arc<Vec<Val<'static>>>),
     /// Joining costs next to nothing, so it must take next to no time.
     Joined(Arc<(List<'a>, List<'a>)>, usize),
+}
+
+impl List<'static> {
+    /// A constant list among the values of an evaluation.
+    pub(crate) fn constant<'a>(&self) -> List<'a> {
+        let items = match &self.items {
+            Items::Made(items) | Items::Const(items) => Items::Const(items.clone()),
+            Items::Data(items, schema) => Items::Data(items, *schema),
+            Items::Joined(parts, len) => Items::Joined(Arc::new((parts.0.constant(), parts.1.constant())), *len),
+        };
+        List { items, kind: self.kind }
+    }
 }
 
 impl<'a> List<'a> {
@@ -38,6 +52,7 @@ impl<'a> List<'a> {
         match &self.items {
             Items::Data(items, _) => items.len(),
             Items::Made(items) => items.len(),
+            Items::Const(items) => items.len(),
             Items::Joined(_, len) => *len,
         }
     }
@@ -62,6 +77,7 @@ impl<'a> List<'a> {
         match &self.items {
             Items::Data(items, schema) => Val::read(&items[at], *schema),
             Items::Made(items) => Ok(items[at].clone()),
+            Items::Const(items) => Ok(items[at].constant()),
             Items::Joined(parts, _) => match at.checked_sub(parts.0.len()) {
                 None => parts.0.get(at),
                 Some(at) => parts.1.get(at),

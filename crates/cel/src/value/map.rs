@@ -16,6 +16,8 @@ pub enum Map<'a> {
     Data(&'a Object, Option<&'a Schema>),
     /// Made by an expression.
     Made(Arc<Entries<'a>>),
+    /// In the program.
+    Const(Arc<Entries<'static>>),
     /// Fields worked out when asked for, such as `variables`.
     Lazy(Arc<dyn Fields<'a> + 'a>),
 }
@@ -116,12 +118,25 @@ impl<'a> Entries<'a> {
     }
 }
 
+impl Map<'static> {
+    /// A constant map among the values of an evaluation.
+    pub(crate) fn constant<'a>(&self) -> Map<'a> {
+        match self {
+            Map::Data(object, schema) => Map::Data(object, *schema),
+            Map::Made(map) | Map::Const(map) => Map::Const(map.clone()),
+            // No constant is worked out.
+            Map::Lazy(_) => Map::Const(Arc::default()),
+        }
+    }
+}
+
 impl<'a> Map<'a> {
     /// How many entries.
     pub fn len(&self) -> usize {
         match self {
             Map::Data(object, _) => object.len(),
             Map::Made(map) => map.entries.len(),
+            Map::Const(map) => map.entries.len(),
             Map::Lazy(fields) => fields.names().len(),
         }
     }
@@ -149,6 +164,7 @@ impl<'a> Map<'a> {
                 field(object, *schema, name)
             }
             Map::Made(map) => Ok(MapKey::of(key).and_then(|k| map.get(&k)).cloned()),
+            Map::Const(map) => Ok(MapKey::of(key).and_then(|k| map.get(&k)).map(Val::constant)),
             Map::Lazy(fields) => match key.as_str().and_then(|name| fields.get(name)) {
                 Some(value) => value.map(Some),
                 None => Ok(None),
@@ -173,6 +189,7 @@ impl<'a> Map<'a> {
                 known.map(|(k, _)| shown_key(k, schema)).collect()
             }
             Map::Made(map) => map.entries.iter().map(|(k, _)| k.clone()).collect(),
+            Map::Const(map) => map.entries.iter().map(|(k, _)| k.constant()).collect(),
             Map::Lazy(fields) => fields.names().into_iter().map(Val::from).collect(),
         }
     }
@@ -250,6 +267,7 @@ impl fmt::Debug for Map<'_> {
         match self {
             Map::Data(object, _) => object.fmt(f),
             Map::Made(map) => map.entries.fmt(f),
+            Map::Const(map) => map.entries.fmt(f),
             Map::Lazy(fields) => fields.names().fmt(f),
         }
     }
