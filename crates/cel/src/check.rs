@@ -238,10 +238,8 @@ impl Checker<'_, '_> {
             return self.undeclared(expr.id, written);
         };
         let arg_types: Vec<Type> = target.into_iter().chain(args).map(|arg| self.ty(arg)).collect();
-        if matches!(name, op::AND | op::OR) {
-            if !self.are_booleans(args) {
-                return;
-            }
+        if matches!(name, op::AND | op::OR) && !self.are_booleans(args) {
+            return;
         }
         let mut fitting = Vec::new();
         let mut result: Option<Type> = None;
@@ -316,7 +314,7 @@ impl Checker<'_, '_> {
         for (element, optional) in elements.iter().zip(optional) {
             self.check(element);
             let ty = self.unwrapped(element, *optional);
-            common = Some(self.join(element, common, ty));
+            common = Some(self.join(common, ty));
         }
         let item = common.unwrap_or_else(|| self.fresh());
         self.set(expr, Type::list(item));
@@ -327,24 +325,23 @@ impl Checker<'_, '_> {
         for entry in entries {
             self.check(&entry.key);
             let ty = self.ty(&entry.key);
-            keys = Some(self.join(&entry.key, keys, ty));
+            keys = Some(self.join(keys, ty));
             self.check(&entry.value);
             let ty = self.unwrapped(&entry.value, entry.optional);
-            values = Some(self.join(&entry.value, values, ty));
+            values = Some(self.join(values, ty));
         }
         let key = keys.unwrap_or_else(|| self.fresh());
         let value = values.unwrap_or_else(|| self.fresh());
         self.set(expr, Type::map(key, value));
     }
 
-    /// Elements of a literal must be of one type.
-    fn join(&mut self, expr: &Expr, before: Option<Type>, ty: Type) -> Type {
-        let Some(before) = before else { return ty };
-        if self.bindings.assignable(&before, &ty) {
-            return most_general(&before, &ty).clone();
+    /// The type of all elements so far. That they are of one type is checked later, except where it does not matter.
+    fn join(&mut self, before: Option<Type>, ty: Type) -> Type {
+        match before {
+            None => ty,
+            Some(before) if self.bindings.assignable(&before, &ty) => most_general(&before, &ty).clone(),
+            Some(_) => Type::Dyn,
         }
-        self.mismatch(expr.id, &before, &ty);
-        Type::Error
     }
 
     fn object(&mut self, expr: &Expr, name: &str, fields: &[Field]) {

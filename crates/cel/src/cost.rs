@@ -55,8 +55,12 @@ pub(crate) enum Rule {
     Equal,
     /// Every item of the second argument.
     Items,
-    ContainsIp { parses: bool },
-    ContainsCidr { parses: bool },
+    ContainsIp {
+        parses: bool,
+    },
+    ContainsCidr {
+        parses: bool,
+    },
     /// The product of both sizes.
     Sets(f64),
     /// A list as long as the result.
@@ -152,8 +156,20 @@ fn by_function(function: &str, id: &str) -> Option<Rule> {
         "fieldSelector" | "labelSelector" => Rule::Selector,
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => Rule::Traverse,
         "ip" if id == "cidr_ip" => Rule::Fixed(1),
-        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey" | "cidr" | "isIP"
-        | "isCIDR" | "ip" | "quantity" | "isQuantity" | "semver" | "isSemver" => Rule::Size(CHARACTER),
+        "url"
+        | "lowerAscii"
+        | "upperAscii"
+        | "substring"
+        | "trim"
+        | "jsonpatch.escapeKey"
+        | "cidr"
+        | "isIP"
+        | "isCIDR"
+        | "ip"
+        | "quantity"
+        | "isQuantity"
+        | "semver"
+        | "isSemver" => Rule::Size(CHARACTER),
         "replace" | "split" | "ip.isCanonical" => Rule::Size(2.0 * CHARACTER),
         "join" => Rule::Result(2.0 * CHARACTER),
         "find" | "findAll" => Rule::Match,

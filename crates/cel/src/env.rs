@@ -84,9 +84,9 @@ impl Env {
         &self.variables
     }
 
-    /// A type that expressions can name.
+    /// A type that expressions can name. Those of variables have names for errors only.
     pub(crate) fn find_type(&self, name: &str) -> Option<Type> {
-        if self.objects.contains_key(name) || (self.patches && is_object_name(name)) {
+        if self.patches && (name == JSON_PATCH || is_object_name(name)) {
             return Some(Type::object(name));
         }
         find_type(name)

@@ -129,7 +129,7 @@ impl<'p, 'a> Eval<'p, 'a> {
         for (n, qual) in attr.quals.iter().enumerate() {
             optional |= qual.optional;
             let test = attr.test && n + 1 == attr.quals.len();
-            match self.qualify(&value, qual, optional || test)? {
+            match self.qualify(&value, qual, optional, test)? {
                 found if test => return Ok(Val::Bool(found.is_some())),
                 Some(found) => value = found,
                 None => return Ok(Val::Optional(None)),
@@ -164,9 +164,15 @@ impl<'p, 'a> Eval<'p, 'a> {
     }
 
     /// One step of a chain. Where absence is allowed, `None` says so.
-    fn qualify(&mut self, value: &Val<'a>, qual: &'p Qual, may_be_absent: bool) -> Result<Option<Val<'a>>, EvalError> {
-        let found = match &qual.key {
-            Key::Const(key) => select(value, key),
+    fn qualify(
+        &mut self,
+        value: &Val<'a>,
+        qual: &'p Qual,
+        optional: bool,
+        test: bool,
+    ) -> Result<Option<Val<'a>>, EvalError> {
+        match &qual.key {
+            Key::Const(key) => self.selected(value, key, optional, test),
             Key::Node(node) => {
                 let key = match node {
                     Node::Attr(attr) => self.resolve(attr)?,
@@ -175,27 +181,25 @@ impl<'p, 'a> Eval<'p, 'a> {
                 if !matches!(key, Val::String(_) | Val::Int(_) | Val::Uint(_) | Val::Bool(_) | Val::Double(_)) {
                     return fail(format!("invalid qualifier type: {}", key.type_of().name()));
                 }
-                return self.qualified(value, select(value, &key), &key, may_be_absent);
+                self.selected(value, &key, optional, test)
             }
-        };
-        let Key::Const(key) = &qual.key else { unreachable!("matched above") };
-        self.qualified(value, found, key, may_be_absent)
+        }
     }
 
-    fn qualified(
+    /// What an optional selection does not find costs nothing.
+    fn selected(
         &mut self,
         value: &Val<'a>,
-        found: Result<Option<Val<'a>>, EvalError>,
         key: &Val<'_>,
-        may_be_absent: bool,
+        optional: bool,
+        test: bool,
     ) -> Result<Option<Val<'a>>, EvalError> {
-        let found = match found {
-            Err(error) if may_be_absent => return Err(error),
-            found => found,
-        };
-        self.charge(1)?;
+        let found = select(value, key);
+        if test || !optional || matches!(found, Ok(Some(_))) {
+            self.charge(1)?;
+        }
         match found? {
-            None if !may_be_absent => match value {
+            None if !test && !optional => match value {
                 Val::List(_) => fail(format!("index out of bounds: {key}")),
                 _ => fail(format!("no such key: {key}")),
             },

@@ -22,8 +22,8 @@ mod url;
 
 pub use authz::{AuthorizationRequest, Authorizer, Decision};
 pub use opaque::Opaque;
-pub(crate) use standard::CONVERSIONS;
 pub(crate) use pattern::{Pattern, compile as compile_pattern, find, find_all};
+pub(crate) use standard::CONVERSIONS;
 
 use crate::types::{OPTIONAL, Type};
 use crate::value::{EvalError, List, Map, Outcome, Val, fail};

@@ -20,8 +20,27 @@ const DEEPEST: usize = 250;
 
 /// Words that cannot be variables, though they can be fields.
 const RESERVED: &[&str] = &[
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
-    "package", "namespace", "null", "return", "true", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "null",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
 ];
 
 /// What can begin an operand, as upstream lists it.
@@ -30,15 +49,7 @@ const OPERANDS: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', 
 
 /// Operators by how tightly they bind, loosest first. `in` is a function of its own name.
 const BINARY: &[&[(&str, &str)]] = &[
-    &[
-        ("<", op::LT),
-        ("<=", op::LE),
-        (">", op::GT),
-        (">=", op::GE),
-        ("==", op::EQ),
-        ("!=", op::NE),
-        ("in", op::IN),
-    ],
+    &[("<", op::LT), ("<=", op::LE), (">", op::GT), (">=", op::GE), ("==", op::EQ), ("!=", op::NE), ("in", op::IN)],
     &[("+", op::ADD), ("-", op::SUB)],
     &[("*", op::MUL), ("/", op::DIV), ("%", op::REM)],
 ];

@@ -32,9 +32,15 @@ pub(crate) enum Node {
     Struct(Box<StructNode>),
     Fold(Box<FoldNode>),
     /// Adds to the list that a fold makes.
-    Append { slot: usize, list: Box<Node> },
+    Append {
+        slot: usize,
+        list: Box<Node>,
+    },
     /// Adds to the map that a fold makes.
-    Insert { slot: usize, call: Box<Call> },
+    Insert {
+        slot: usize,
+        call: Box<Call>,
+    },
 }
 
 /// Something, and the selections and indices behind it.
@@ -263,7 +269,8 @@ impl Planner<'_> {
             if list.is_empty() {
                 return Node::Const(Val::Bool(false));
             }
-            let keys: Option<HashSet<MapKey>> = list.iter().map(|item| item.ok().and_then(|v| MapKey::of(&v))).collect();
+            let keys: Option<HashSet<MapKey>> =
+                list.iter().map(|item| item.ok().and_then(|v| MapKey::of(&v))).collect();
             if let Some(keys) = keys {
                 let value = nodes.into_iter().next().expect("matched above");
                 return Node::InSet(Box::new((value, keys)));
@@ -273,12 +280,7 @@ impl Planner<'_> {
     }
 
     /// `@result + [x]` and `cel.@mapInsert(@result, …)`, which macros write, grow what they made in place.
-    fn accumulate(
-        &mut self,
-        function: &str,
-        overloads: &[Overload],
-        args: &[Expr],
-    ) -> Result<Option<Node>, EvalError> {
+    fn accumulate(&mut self, function: &str, overloads: &[Overload], args: &[Expr]) -> Result<Option<Node>, EvalError> {
         let on_accumulator = matches!(args.first().map(|a| &a.kind), Some(Kind::Ident(name)) if name == ACCUMULATOR);
         let Some(slot) = self.local(ACCUMULATOR).filter(|_| on_accumulator) else { return Ok(None) };
         Ok(match (function, args) {

@@ -183,11 +183,7 @@ fn form(schema: &Value) -> Form {
     }
     match schema["type"].str() {
         "object" => object(schema),
-        "array" => Form::Array {
-            items: child(&schema["items"]),
-            kind: list_kind(schema),
-            max: max("maxItems"),
-        },
+        "array" => Form::Array { items: child(&schema["items"]), kind: list_kind(schema), max: max("maxItems") },
         "string" => {
             let longest = schema["enum"].items().iter().map(|v| v.str().len()).max();
             Form::String { format: format(schema["format"].str()), max: max("maxLength"), longest }

@@ -21,8 +21,8 @@ pub(crate) use map::{Entries, MapKey};
 pub use map::{Fields, Map};
 pub(crate) use number::float_text;
 pub use text::Text;
-pub(crate) use time::{Civil, Zone, is_date, is_date_time};
 pub use time::Timestamp;
+pub(crate) use time::{Civil, Zone, is_date, is_date_time};
 
 use crate::library::Opaque;
 use crate::types::Type;
@@ -213,8 +213,8 @@ impl<'a> Val<'a> {
             Val::Timestamp(t) => t.is_zero(),
             Val::String(s) => s.as_str().is_empty(),
             Val::Bytes(b) => b.is_empty(),
-            Val::List(list) => list.len() == 0,
-            Val::Map(map) => map.len() == 0,
+            Val::List(list) => list.is_empty(),
+            Val::Map(map) => map.is_empty(),
             Val::Struct(s) => s.fields.is_empty(),
             Val::Type(_) | Val::Optional(_) | Val::Opaque(_) | Val::Unknown(_) => false,
         }

@@ -84,10 +84,7 @@ impl Validator<'_, '_, '_> {
         }
         if elements.len() > used {
             let got = elements.len();
-            self.error(
-                expr,
-                format!("too many arguments supplied to string.format (expected {used}, got {got})"),
-            );
+            self.error(expr, format!("too many arguments supplied to string.format (expected {used}, got {got})"));
         }
     }
 
@@ -151,7 +148,8 @@ impl Validator<'_, '_, '_> {
             }
             _ => {}
         }
-        let within = exempt || matches!(&self.checked.meanings[expr.id], Meaning::Call { function, .. } if function == "format");
+        let within =
+            exempt || matches!(&self.checked.meanings[expr.id], Meaning::Call { function, .. } if function == "format");
         for child in expr.children() {
             self.aggregates(child, within);
         }

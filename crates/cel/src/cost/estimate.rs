@@ -43,9 +43,16 @@ fn makes(cost: CostRange, result: CostRange) -> CallRange {
 
 impl Estimator<'_> {
     fn cost(&mut self, expr: &Expr) -> CostRange {
-        if let Meaning::Variable(name) = &self.checked.meanings[expr.id] {
-            self.sizes.name(expr, name);
-            return ONE;
+        match &self.checked.meanings[expr.id] {
+            Meaning::Variable(name) => {
+                self.sizes.name(expr, name);
+                return ONE;
+            }
+            Meaning::Type(ty) => {
+                self.sizes.name(expr, ty.name());
+                return ONE;
+            }
+            Meaning::Plain | Meaning::Call { .. } => {}
         }
         match &expr.kind {
             Kind::Literal(_) | Kind::Broken => CostRange::default(),
@@ -254,9 +261,7 @@ impl Estimator<'_> {
             ("list_sets_contains_list" | "list_sets_intersects_list", _, [a, b]) => {
                 costs((self.sizes.of(a) * self.sizes.of(b)).scale(1.0) + ONE)
             }
-            ("list_sets_equivalent_list", _, [a, b]) => {
-                costs((self.sizes.of(a) * self.sizes.of(b)).scale(2.0) + ONE)
-            }
+            ("list_sets_equivalent_list", _, [a, b]) => costs((self.sizes.of(a) * self.sizes.of(b)).scale(2.0) + ONE),
             ("list_slice", Some(list), [start, end]) => {
                 let size = self.sizes.of(list);
                 let length = int_or(end, size.max).wrapping_sub(int_or(start, 0));

@@ -1,7 +1,7 @@
 //! How large values can be: what a schema allows at a path, and what follows from the expression itself.
 
 use super::range::CostRange;
-use crate::ast::{ACCUMULATOR, Expr, Id, Kind};
+use crate::ast::{Expr, Id, Kind};
 use crate::check::Checked;
 use crate::decl::DeclType;
 use crate::types::Type;
@@ -174,10 +174,10 @@ impl<'c> Sizes<'c> {
     /// What the schema allows at a path.
     fn declared(&self, path: &[String]) -> Option<CostRange> {
         let (root, steps) = path.split_first()?;
-        if root == ACCUMULATOR {
-            return None;
-        }
-        let mut decl = &self.variables.iter().find(|(name, _)| name == root)?.1;
+        // Upstream takes every path for one below its first variable, whatever it starts with: types by name, and items
+        // of lists that macros made. Sizes of rules in use depend on it.
+        let declared = self.variables.iter().find(|(name, _)| name == root);
+        let mut decl = &declared.or(self.variables.first())?.1;
         for step in steps {
             decl = match step.as_str() {
                 "@items" | "@values" => decl.element()?,

@@ -45,7 +45,10 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     ),
     function("isGlobalUnicast", &[member("ip_is_global_unicast", &[IP], Bool, |a| is(a, is_global_unicast))]),
     function("isIP", &[global("is_ip", &[Str], Bool, |a| Ok(Val::Bool(parse_ip(str_of(&a[0])?).is_ok())))]),
-    function("cidr", &[global("string_to_cidr", &[Str], CIDR, |a| Ok(opaque(Opaque::Cidr(parse_cidr(str_of(&a[0])?)?))))]),
+    function(
+        "cidr",
+        &[global("string_to_cidr", &[Str], CIDR, |a| Ok(opaque(Opaque::Cidr(parse_cidr(str_of(&a[0])?)?))))],
+    ),
     function(
         "containsIP",
         &[
@@ -142,7 +145,9 @@ fn parse_ip(text: &str) -> Result<IpAddr, EvalError> {
     };
     match text.parse::<IpAddr>() {
         Ok(ip) => strict(ip, text),
-        Err(_) if text.split('%').count() == 2 && text.split('%').next().is_some_and(|t| t.parse::<IpAddr>().is_ok()) => {
+        Err(_)
+            if text.split('%').count() == 2 && text.split('%').next().is_some_and(|t| t.parse::<IpAddr>().is_ok()) =>
+        {
             fail(format!("IP address {text:?} with zone value is not allowed"))
         }
         Err(_) => wrong("unable to parse IP"),

@@ -100,7 +100,7 @@ impl<'a> Val<'a> {
     /// The variable `authorizer.requestResource`: a check of what the request is for, all but the verb.
     pub fn request_resource(authorizer: Arc<dyn Authorizer>, request: AuthorizationRequest) -> Self {
         let grantor = Grantor { authorizer, service_account: None };
-        opaque(Opaque::Resource(ResourceCheck { grantor, request }))
+        opaque(Opaque::Resource(Box::new(ResourceCheck { grantor, request })))
     }
 }
 
@@ -139,13 +139,12 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     ),
     function(
         "error",
-        &[member("decision_error", &[DECISION], Str, |a| Ok(Val::from(decision(a)?.error.clone().unwrap_or_default())))],
+        &[member("decision_error", &[DECISION], Str, |a| {
+            Ok(Val::from(decision(a)?.error.clone().unwrap_or_default()))
+        })],
     ),
     function("allowed", &[member("decision_allowed", &[DECISION], Bool, |a| Ok(Val::Bool(decision(a)?.allowed)))]),
-    function(
-        "reason",
-        &[member("decision_reason", &[DECISION], Str, |a| Ok(Val::from(decision(a)?.reason.clone())))],
-    ),
+    function("reason", &[member("decision_reason", &[DECISION], Str, |a| Ok(Val::from(decision(a)?.reason.clone())))]),
 ];
 
 fn grantor<'v>(value: &'v Val<'_>) -> Result<&'v Grantor, EvalError> {
@@ -198,7 +197,7 @@ fn resource<'a>(args: &[Val<'a>]) -> Outcome<'a> {
         resource: resource.to_owned(),
         ..AuthorizationRequest::default()
     };
-    Ok(opaque(Opaque::Resource(ResourceCheck { grantor: check.grantor.clone(), request })))
+    Ok(opaque(Opaque::Resource(Box::new(ResourceCheck { grantor: check.grantor.clone(), request }))))
 }
 
 fn set<'a>(args: &[Val<'a>], field: fn(&mut AuthorizationRequest) -> &mut String) -> Outcome<'a> {

@@ -217,7 +217,7 @@ fn no_number(f: f64) -> Option<String> {
     }
 }
 
-/// `1.052033\u{202f}×\u{202f}10⁰³`, as the American locale of Go's text package writes it.
+/// `1.052033×10⁰³`, as the American locale of Go's text package writes it.
 fn scientific(f: f64, precision: usize) -> String {
     if let Some(text) = no_number(f) {
         return text;
@@ -226,7 +226,7 @@ fn scientific(f: f64, precision: usize) -> String {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, digits) = exponent.strip_prefix('-').map_or(("", exponent), |d| ("⁻", d));
     let raised: String = format!("{digits:0>2}").chars().map(superscript).collect();
-    format!("{mantissa}\u{202f}×\u{202f}10{sign}{raised}")
+    format!("{mantissa}×10{sign}{raised}")
 }
 
 fn superscript(digit: char) -> char {

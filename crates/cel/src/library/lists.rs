@@ -81,10 +81,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     ),
     function("sort", each!(sort_row)),
     function(crate::parser::SORT_BY_KEYS, each!(sort_by_row)),
-    function(
-        "lists.range",
-        &[global("lists_range", &[Int], L(&Int), range)],
-    ),
+    function("lists.range", &[global("lists_range", &[Int], L(&Int), range)]),
     function("reverse", &[member("list_reverse", &[LIST], LIST, reverse)]),
     function("distinct", &[member("list_distinct", &[LIST], LIST, distinct)]),
 ];

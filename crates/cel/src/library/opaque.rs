@@ -1,7 +1,7 @@
 //! Values that only functions look into.
 
 use super::address::Cidr;
-use super::authz::{Decision as Answer, GroupCheck, Grantor, PathCheck, ResourceCheck};
+use super::authz::{Decision as Answer, Grantor, GroupCheck, PathCheck, ResourceCheck};
 use super::format::Named;
 use super::semver::Version;
 use super::url::Url;
@@ -46,7 +46,7 @@ pub enum Opaque {
     /// A check of something in a group.
     Group(GroupCheck),
     /// A check of a resource.
-    Resource(ResourceCheck),
+    Resource(Box<ResourceCheck>),
     /// The answer to a check.
     Decision(Answer),
 }

@@ -63,10 +63,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         op::REM,
         &[global("modulo_int64", &[Int, Int], Int, modulo), global("modulo_uint64", &[Uint, Uint], Uint, modulo)],
     ),
-    single(
-        op::NEG,
-        &[global("negate_double", &[Double], Double, negate), global("negate_int64", &[Int], Int, negate)],
-    ),
+    single(op::NEG, &[global("negate_double", &[Double], Double, negate), global("negate_int64", &[Int], Int, negate)]),
     single(op::LT, &LESS),
     single(op::LE, &LESS_EQUALS),
     single(op::GT, &GREATER),

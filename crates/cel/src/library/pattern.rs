@@ -29,13 +29,32 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 
 /// Compiles Go's syntax; the error is Go's as far as that goes.
 pub(crate) fn compile(pattern: &str) -> Result<Pattern, String> {
-    let translated = translate(pattern);
-    RegexBuilder::new(&translated).size_limit(LARGEST).dfa_size_limit(LARGEST).nest_limit(DEEPEST).build().map_err(
-        |cause| match cause {
-            regex::Error::CompiledTooBig(_) => format!("error parsing regexp: expression too large: `{pattern}`"),
-            _ => format!("error parsing regexp: invalid syntax: `{pattern}`"),
-        },
-    )
+    let translated = translate(pattern).map_err(|what| format!("error parsing regexp: {what}"))?;
+    let built = RegexBuilder::new(&translated).size_limit(LARGEST).dfa_size_limit(LARGEST).nest_limit(DEEPEST).build();
+    built.map_err(|cause| format!("error parsing regexp: {}", complaint(pattern, &cause)))
+}
+
+/// Go's words for what is wrong.
+fn complaint(pattern: &str, cause: &regex::Error) -> String {
+    let text = match cause {
+        regex::Error::CompiledTooBig(_) => return format!("expression too large: `{pattern}`"),
+        other => other.to_string(),
+    };
+    let last = |open: char| &pattern[pattern.rfind(open).unwrap_or(0)..];
+    let first = |any: &[char]| pattern.find(any).map_or("", |at| &pattern[at..=at]);
+    let (words, part) = match text.as_str() {
+        t if t.contains("unopened group") => ("unexpected )", pattern),
+        t if t.contains("unclosed group") => ("missing closing )", pattern),
+        t if t.contains("unclosed character class") => ("missing closing ]", last('[')),
+        t if t.contains("missing expression") => ("missing argument to repetition operator", first(&['*', '+', '?'])),
+        t if t.contains("incomplete escape") => ("trailing backslash at end of expression", ""),
+        t if t.contains("class range") => ("invalid character class range", last('[')),
+        t if t.contains("escape sequence") || t.contains("backreferences") => ("invalid escape sequence", last('\\')),
+        t if t.contains("look-around") => ("invalid or unsupported Perl syntax", "(?"),
+        t if t.contains("group") => ("missing argument to repetition operator", "?"),
+        _ => ("invalid syntax", pattern),
+    };
+    format!("{words}: `{part}`")
 }
 
 /// `s.matches(pattern)`.
@@ -66,57 +85,103 @@ pub(crate) fn find_all<'a>(pattern: &Pattern, args: &[Val<'a>]) -> Outcome<'a> {
     Ok(Val::strings(found.map(|m| m.as_str().to_owned())))
 }
 
-/// Go's syntax in the other crate's.
-fn translate(pattern: &str) -> String {
+/// Most repetitions that a pattern may ask for.
+const MOST_REPEATS: u32 = 1000;
+
+/// Go's syntax in the other crate's; the error is Go's.
+fn translate(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 8);
-    let mut chars = pattern.chars().peekable();
-    let mut in_class = 0u32;
-    while let Some(c) = chars.next() {
+    let mut rest = pattern;
+    // Where the operator before stands that repeats something.
+    let mut repeated: Option<usize> = None;
+    while let Some(c) = rest.chars().next() {
+        let at = pattern.len() - rest.len();
+        rest = &rest[c.len_utf8()..];
+        let repeats = match c {
+            '*' | '+' | '?' => Some(0),
+            '{' => repetition(rest)?,
+            _ => None,
+        };
+        let before = std::mem::take(&mut repeated);
+        match (c, repeats) {
+            (_, Some(length)) => {
+                rest = &rest[length..];
+                if let Some(first) = before {
+                    let operators = &pattern[first..pattern.len() - rest.len()];
+                    return Err(format!("invalid nested repetition operator: `{operators}`"));
+                }
+                // A question mark behind it makes it lazy.
+                rest = rest.strip_prefix('?').unwrap_or(rest);
+                out.push_str(&pattern[at..pattern.len() - rest.len()]);
+                // What follows `(` belongs to the group.
+                repeated = (!pattern[..at].ends_with('(') || pattern[..at].ends_with("\\(")).then_some(at);
+            }
+            ('{', None) => out.push_str("\\{"),
+            ('\\', _) => rest = escape(rest, false, &mut out),
+            ('[', _) => rest = class(rest, &mut out),
+            (other, _) => out.push(other),
+        }
+    }
+    Ok(out)
+}
+
+/// How long the rest of `{n,m}` is, if that is what stands here.
+fn repetition(rest: &str) -> Result<Option<usize>, String> {
+    let Some(end) = rest.find('}') else { return Ok(None) };
+    let (least, most) = rest[..end].split_once(',').unwrap_or((&rest[..end], ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if least.is_empty() || !digits(least) || !digits(most) {
+        return Ok(None);
+    }
+    let count = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u32>().ok() };
+    if [least, most].iter().all(|text| count(text).is_some_and(|n| n <= MOST_REPEATS)) {
+        return Ok(Some(end + 1));
+    }
+    Err(format!("invalid repeat count: `{{{}`", &rest[..=end]))
+}
+
+/// The rest of a bracketed class.
+fn class<'t>(mut rest: &'t str, out: &mut String) -> &'t str {
+    out.push('[');
+    if let Some(after) = rest.strip_prefix('^') {
+        out.push('^');
+        rest = after;
+    }
+    let mut first = true;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
         match c {
-            '\\' => escape(&mut chars, in_class > 0, &mut out),
-            '[' if in_class == 0 => {
-                in_class = 1;
-                out.push('[');
-                if chars.peek() == Some(&'^') {
-                    out.extend(chars.next());
-                }
-                // A bracket that comes first stands for itself.
-                if chars.peek() == Some(&']') {
-                    chars.next();
-                    out.push_str("\\]");
-                }
-            }
-            '[' => {
-                let mut named = chars.clone();
-                let is_named = named.next() == Some(':') && named.any(|c| c == ':');
-                if is_named {
-                    in_class += 1;
-                    out.push('[');
-                } else {
-                    out.push_str("\\[");
-                }
-            }
-            ']' if in_class > 0 => {
-                in_class -= 1;
+            ']' if !first => {
                 out.push(']');
+                return rest;
             }
-            // Set operations are none in Go.
-            '&' | '~' if in_class > 0 => {
+            '\\' => rest = escape(rest, true, out),
+            '[' if rest.starts_with(':') && rest.contains(":]") => {
+                let end = rest.find(":]").map_or(rest.len(), |end| end + 2);
+                out.push('[');
+                out.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+            // Neither nested classes nor set operations are Go's.
+            '[' | ']' | '&' | '~' => {
                 out.push('\\');
                 out.push(c);
             }
-            '-' if in_class > 0 && chars.peek() == Some(&'-') => out.push_str("\\-"),
+            '-' if rest.starts_with('-') => out.push_str("\\-"),
             other => out.push(other),
         }
+        first = false;
     }
-    out
+    rest
 }
 
-fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, out: &mut String) {
-    let Some(c) = chars.next() else {
+/// What follows a backslash.
+fn escape<'t>(rest: &'t str, in_class: bool, out: &mut String) -> &'t str {
+    let Some(c) = rest.chars().next() else {
         out.push('\\');
-        return;
+        return rest;
     };
+    let rest = &rest[c.len_utf8()..];
     let (open, close) = if in_class { ("", "") } else { ("[", "]") };
     match c {
         'd' => out.push_str(&format!("{open}0-9{close}")),
@@ -128,7 +193,7 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, 
         'b' if !in_class => out.push_str("(?-u:\\b)"),
         'B' if !in_class => out.push_str("(?-u:\\B)"),
         'C' => out.push_str("(?s:.)"),
-        'Q' => quoted(chars, out),
+        'Q' => return quoted(rest, out),
         '_' | '\'' | '"' | '/' | ',' | ';' | ':' | '=' | '!' | '@' | '%' | '`' | '<' | '>' | ' ' => {
             if "<>".contains(c) {
                 out.push_str(&regex::escape(&c.to_string()));
@@ -141,19 +206,14 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, in_class: bool, 
             out.push(other);
         }
     }
+    rest
 }
 
 /// Up to `\E` every character stands for itself.
-fn quoted(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
-    let mut literal = String::new();
-    while let Some(c) = chars.next() {
-        if c == '\\' && chars.peek() == Some(&'E') {
-            chars.next();
-            break;
-        }
-        literal.push(c);
-    }
-    out.push_str(&regex::escape(&literal));
+fn quoted<'t>(rest: &'t str, out: &mut String) -> &'t str {
+    let (literal, rest) = rest.split_once("\\E").unwrap_or((rest, ""));
+    out.push_str(&regex::escape(literal));
+    rest
 }
 
 #[cfg(test)]
@@ -179,6 +239,10 @@ mod tests {
             (r"\bfoo\b", "a foo b", true),
             (r"^a\-b$", "a-b", true),
             (r"(?U)a+", "aa", true),
+            (r"^a{,2}$", "a{,2}", true),
+            (r"^a{2}?$", "aa", true),
+            (r"^(?:a+)*$", "aaa", true),
+            (r"^\(*$", "((", true),
         ] {
             let compiled = compile(pattern).unwrap_or_else(|e| panic!("{pattern}: {e}"));
             assert_eq!(compiled.is_match(text), matches, "{pattern} on {text}");

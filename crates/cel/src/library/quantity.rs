@@ -15,10 +15,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         &[global("is_quantity_string", &[Str], Bool, |a| Ok(Val::Bool(str_of(&a[0])?.parse::<Quantity>().is_ok())))],
     ),
     // Upstream declares this one without a target.
-    function(
-        "sign",
-        &[global("quantity_sign", &[QUANTITY], Int, |a| Ok(Val::Int(of(&a[0])?.signum().into())))],
-    ),
+    function("sign", &[global("quantity_sign", &[QUANTITY], Int, |a| Ok(Val::Int(of(&a[0])?.signum().into())))]),
     function(
         "isGreaterThan",
         &[member("quantity_is_greater_than", &[QUANTITY, QUANTITY], Bool, |a| {

@@ -44,10 +44,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "isLessThan",
         &[member("semver_is_less_than", &[SEMVER, SEMVER], Bool, |a| Ok(Val::Bool(order(a)? == Ordering::Less)))],
     ),
-    function(
-        "compareTo",
-        &[member("semver_compare_to", &[SEMVER, SEMVER], Int, |a| Ok(Val::Int(order(a)? as i64)))],
-    ),
+    function("compareTo", &[member("semver_compare_to", &[SEMVER, SEMVER], Int, |a| Ok(Val::Int(order(a)? as i64)))]),
     function("major", &[member("semver_major", &[SEMVER], Int, |a| number(a, 0))]),
     function("minor", &[member("semver_minor", &[SEMVER], Int, |a| number(a, 1))]),
     function("patch", &[member("semver_patch", &[SEMVER], Int, |a| number(a, 2))]),

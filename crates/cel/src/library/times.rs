@@ -47,10 +47,7 @@ const fn with_duration(two: [Overload; 2], third: Overload) -> [Overload; 3] {
 pub(crate) const FUNCTIONS: &[Function] = &[
     function("getFullYear", &timestamp!("timestamp_to_year", "timestamp_to_year_with_tz", year)),
     function("getMonth", &timestamp!("timestamp_to_month", "timestamp_to_month_with_tz", month)),
-    function(
-        "getDayOfYear",
-        &timestamp!("timestamp_to_day_of_year", "timestamp_to_day_of_year_with_tz", day_of_year),
-    ),
+    function("getDayOfYear", &timestamp!("timestamp_to_day_of_year", "timestamp_to_day_of_year_with_tz", day_of_year)),
     function(
         "getDayOfMonth",
         &timestamp!("timestamp_to_day_of_month", "timestamp_to_day_of_month_with_tz", day_of_month),
@@ -59,10 +56,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "getDate",
         &timestamp!("timestamp_to_day_of_month_1_based", "timestamp_to_day_of_month_1_based_with_tz", date),
     ),
-    function(
-        "getDayOfWeek",
-        &timestamp!("timestamp_to_day_of_week", "timestamp_to_day_of_week_with_tz", day_of_week),
-    ),
+    function("getDayOfWeek", &timestamp!("timestamp_to_day_of_week", "timestamp_to_day_of_week_with_tz", day_of_week)),
     function(
         "getHours",
         &const {

@@ -19,7 +19,10 @@ pub struct Url {
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     function("url", &[global("string_to_url", &[Str], URL, make)]),
-    function("isURL", &[global("is_url_string", &[Str], Bool, |a| Ok(Val::Bool(check_request_uri(str_of(&a[0])?).is_ok())))]),
+    function(
+        "isURL",
+        &[global("is_url_string", &[Str], Bool, |a| Ok(Val::Bool(check_request_uri(str_of(&a[0])?).is_ok())))],
+    ),
     function("getScheme", &[member("url_get_scheme", &[URL], Str, |a| part(a, |u| u.scheme.clone()))]),
     function("getHost", &[member("url_get_host", &[URL], Str, |a| part(a, |u| u.host.clone()))]),
     function("getHostname", &[member("url_get_hostname", &[URL], Str, |a| part(a, |u| u.split_host().0.to_owned()))]),
@@ -187,7 +190,8 @@ fn authority(text: &str) -> Result<String, String> {
 
 fn bad_escape(text: &str) -> String {
     let at = (0..text.len()).find(|at| {
-        text.as_bytes()[*at] == b'%' && !text.as_bytes().get(at + 1..at + 3).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit))
+        text.as_bytes()[*at] == b'%'
+            && !text.as_bytes().get(at + 1..at + 3).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit))
     });
     let escape: String = text.get(at.unwrap_or(0)..).unwrap_or_default().chars().take(3).collect();
     format!("invalid URL escape {escape:?}")

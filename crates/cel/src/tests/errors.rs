@@ -10,12 +10,18 @@ fn complaints_point_at_their_place() {
         ("foo(1)", "1:4: undeclared reference to 'foo' (in container '')\n | foo(1)\n | ...^"),
         ("'é' + z", "1:7: undeclared reference to 'z' (in container '')\n | 'é' + z\n | .\u{ff0e}....^"),
         ("1 + 'a'", "1:3: found no matching overload for '_+_' applied to '(int, string)'\n | 1 + 'a'\n | ..^"),
-        ("'a'.size(1)", "1:9: found no matching overload for 'size' applied to 'string.(int)'\n | 'a'.size(1)\n | ........^"),
+        (
+            "'a'.size(1)",
+            "1:9: found no matching overload for 'size' applied to 'string.(int)'\n | 'a'.size(1)\n | ........^",
+        ),
         ("1 && true", "1:1: expected type 'bool' but found 'int'\n | 1 && true\n | ^"),
         ("[1, 'a']", "1:5: expected type 'int' but found 'string'\n | [1, 'a']\n | ....^"),
         ("{'a': 1, 2: 2}", "1:10: expected type 'string' but found 'int'\n | {'a': 1, 2: 2}\n | .........^"),
         ("1.foo", "1:2: type 'int' does not support field selection\n | 1.foo\n | .^"),
-        ("1.map(x, x)", "1:1: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)\n | 1.map(x, x)\n | ^"),
+        (
+            "1.map(x, x)",
+            "1:1: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)\n | 1.map(x, x)\n | ^",
+        ),
         ("[1].map(1, 2)", "1:9: argument is not an identifier\n | [1].map(1, 2)\n | ........^"),
         ("[1].all(1, 2)", "1:9: argument must be a simple name\n | [1].all(1, 2)\n | ........^"),
         ("has(1)", "1:5: invalid argument to has() macro\n | has(1)\n | ....^"),
@@ -23,12 +29,27 @@ fn complaints_point_at_their_place() {
         ("'a'.matches('(')", "1:13: invalid matches argument\n | 'a'.matches('(')\n | ............^"),
         ("duration('1d')", "1:10: invalid duration argument\n | duration('1d')\n | .........^"),
         ("timestamp('x')", "1:11: invalid timestamp argument\n | timestamp('x')\n | ..........^"),
-        ("'%d'.format(['a'])", "1:14: error during formatting: decimal clause can only be used on integers, was given string\n | '%d'.format(['a'])\n | .............^"),
-        ("Object{", "1:8: Syntax error: mismatched input '<EOF>' expecting {'?', IDENTIFIER, ESC_IDENTIFIER}\n | Object{\n | .......^"),
+        (
+            "'%d'.format(['a'])",
+            "1:14: error during formatting: decimal clause can only be used on integers, was given string\n | '%d'.format(['a'])\n | .............^",
+        ),
+        (
+            "Object{",
+            "1:8: Syntax error: mismatched input '<EOF>' expecting {'?', IDENTIFIER, ESC_IDENTIFIER}\n | Object{\n | .......^",
+        ),
         ("JSONPatch{nope: 1}", "1:15: undefined field 'nope'\n | JSONPatch{nope: 1}\n | ..............^"),
-        ("'asdf'.contains('x'", "1:20: Syntax error: missing ')' at '<EOF>'\n | 'asdf'.contains('x'\n | ...................^"),
-        ("a = 'b'", "1:3: Syntax error: token recognition error at: '= '\n | a = 'b'\n | ..^\nERROR: <input>:1:5: Syntax error: extraneous input ''b'' expecting <EOF>\n | a = 'b'\n | ....^"),
-        ("1 +", "1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^"),
+        (
+            "'asdf'.contains('x'",
+            "1:20: Syntax error: missing ')' at '<EOF>'\n | 'asdf'.contains('x'\n | ...................^",
+        ),
+        (
+            "a = 'b'",
+            "1:3: Syntax error: token recognition error at: '= '\n | a = 'b'\n | ..^\nERROR: <input>:1:5: Syntax error: extraneous input ''b'' expecting <EOF>\n | a = 'b'\n | ....^",
+        ),
+        (
+            "1 +",
+            "1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | 1 +\n | ...^",
+        ),
         ("a.`b`", "1:2: unsupported syntax: '`'\n | a.`b`\n | .^"),
         ("99999999999999999999", "1:1: invalid int literal\n | 99999999999999999999\n | ^"),
     ] {
@@ -40,10 +61,19 @@ fn complaints_point_at_their_place() {
 fn fields_of_schemas_are_checked() {
     for (expression, message) in [
         ("self.nope", "1:5: undefined field 'nope'\n | self.nope\n | ....^"),
-        ("self.replicas == 'a'", "1:15: found no matching overload for '_==_' applied to '(int, string)'\n | self.replicas == 'a'\n | ..............^"),
+        (
+            "self.replicas == 'a'",
+            "1:15: found no matching overload for '_==_' applied to '(int, string)'\n | self.replicas == 'a'\n | ..............^",
+        ),
         ("self.open.any", "1:10: undefined field 'any'\n | self.open.any\n | .........^"),
-        ("self.names[0].x", "1:14: type 'string' does not support field selection\n | self.names[0].x\n | .............^"),
-        ("self.list == 1", "1:11: found no matching overload for '_==_' applied to '(list(self.list.@idx), int)'\n | self.list == 1\n | ..........^"),
+        (
+            "self.names[0].x",
+            "1:14: type 'string' does not support field selection\n | self.names[0].x\n | .............^",
+        ),
+        (
+            "self.list == 1",
+            "1:11: found no matching overload for '_==_' applied to '(list(self.list.@idx), int)'\n | self.list == 1\n | ..........^",
+        ),
     ] {
         let got = eval_typed(expression, &sample_schema(), &sample()).0;
         assert_eq!(got, format!("compilation failed: ERROR: <input>:{message}"), "{expression}");

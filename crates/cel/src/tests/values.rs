@@ -30,7 +30,10 @@ fn operators() {
         ("b'a' + b'b'", "[97 98]"),
         ("[1] + [2, 3]", "[1, 2, 3]"),
         ("1 < 2 && 2 < 3 || false", "true"),
-        ("1 == 1.0", "compilation failed: ERROR: <input>:1:3: found no matching overload for '_==_' applied to '(int, double)'\n | 1 == 1.0\n | ..^"),
+        (
+            "1 == 1.0",
+            "compilation failed: ERROR: <input>:1:3: found no matching overload for '_==_' applied to '(int, double)'\n | 1 == 1.0\n | ..^",
+        ),
         ("dyn(1) == 1.0", "true"),
         ("1 < 1.5", "true"),
         ("2u > 1", "true"),
@@ -122,7 +125,10 @@ fn optionals() {
         ("optional.of([]).optFlatMap(x, x[?0]).hasValue()", "false"),
         ("[1, 2].first().value() + [1, 2].last().value()", "3"),
         ("[optional.of(1), optional.none()].unwrapOpt()", "[1]"),
-        ("has({'a': 1}.?a)", "compilation failed: ERROR: <input>:1:13: invalid argument to has() macro\n | has({'a': 1}.?a)\n | ............^"),
+        (
+            "has({'a': 1}.?a)",
+            "compilation failed: ERROR: <input>:1:13: invalid argument to has() macro\n | has({'a': 1}.?a)\n | ............^",
+        ),
     ]);
 }
 
@@ -182,7 +188,7 @@ fn strings() {
         ("strings.quote('a\"b')", "\"a\\\"b\""),
         ("'%s is %d years, %.2f'.format(['x', 3, 1.5])", "x is 3 years, 1.50"),
         ("'%s'.format([[1, 'a', true]])", "[1, \"a\", true]"),
-        ("'%x %X %b %o %e'.format([255, 'hi', 5, 8, 1234.5])", "ff 6869 101 10 1.234500\u{202f}×\u{202f}10⁰³"),
+        ("'%x %X %b %o %e'.format([255, 'hi', 5, 8, 1234.5])", "ff 6869 101 10 1.234500×10⁰³"),
         ("'hello'.substring(9)", "error: index out of range: 9"),
         ("'foo'.matches('^f.o$') && 'foo'.contains('o') && 'foo'.startsWith('f') && 'foo'.endsWith('o')", "true"),
         ("'a1b22'.find('[0-9]+') + 'a1b22'.findAll('[0-9]+')[1]", "122"),
@@ -246,7 +252,8 @@ fn kubernetes_libraries() {
 
 #[test]
 fn objects_without_schema() {
-    let object = value!({"spec": {"replicas": 3, "x": 1.5, "list": ["a"], "null": null}, "metadata": {"namespace": "n"}});
+    let text = br#"{"spec": {"replicas": 3, "x": 1.5, "list": ["a"], "null": null}, "metadata": {"namespace": "n"}}"#;
+    let object = kaji_api::codec::parse_json(text).unwrap();
     for (expression, expected) in [
         ("object.spec.replicas + 1", "4"),
         ("object.spec.x < 2", "true"),
@@ -262,7 +269,7 @@ fn objects_without_schema() {
         ("object.spec.replicas.x", "error: no such key: x"),
         ("object.spec.replicas + 'x'", "error: no such overload"),
         ("object.spec.replicas.startsWith('x')", "error: no such overload"),
-        ("object.spec.null == null", "true"),
+        ("object.spec['null'] == null", "true"),
         ("[object.spec.replicas].sum()", "3"),
         ("object.spec.list.map(x, x + '!')", "[a!]"),
     ] {
@@ -323,9 +330,15 @@ fn permissions_are_asked_of_the_authorizer() {
         ("authorizer.group('apps').resource('deployments').namespace('n').name('d').check('get').allowed()", "true"),
         ("authorizer.path('/healthz').check('post').allowed()", "false"),
         ("authorizer.requestResource.subresource('log').check('get').reason()", "because"),
-        ("authorizer.serviceAccount('n', 's').group('').resource('pods').labelSelector('a=b').check('list').errored()", "false"),
+        (
+            "authorizer.serviceAccount('n', 's').group('').resource('pods').labelSelector('a=b').check('list').errored()",
+            "false",
+        ),
         ("authorizer.path(' ').check('get').allowed()", "error: path must not be empty"),
-        ("authorizer.serviceAccount('N', 's').path('/').check('get').allowed()", "error: Invalid service account namespace"),
+        (
+            "authorizer.serviceAccount('N', 's').path('/').check('get').allowed()",
+            "error: Invalid service account namespace",
+        ),
     ] {
         let program = env.compile(expression).unwrap_or_else(|e| panic!("{expression}: {e}"));
         assert_eq!(super::show(program.eval(&activation, PER_CALL_LIMIT).result), expected, "{expression}");

@@ -145,9 +145,7 @@ fn is_equal_or_less_specific(a: &Type, b: &Type) -> bool {
             n == m && ps.len() == qs.len() && ps.iter().zip(qs.iter()).all(|(p, q)| is_equal_or_less_specific(p, q))
         }
         (Type::List(p), Type::List(q)) => is_equal_or_less_specific(p, q),
-        (Type::Map(p), Type::Map(q)) => {
-            is_equal_or_less_specific(&p.0, &q.0) && is_equal_or_less_specific(&p.1, &q.1)
-        }
+        (Type::Map(p), Type::Map(q)) => is_equal_or_less_specific(&p.0, &q.0) && is_equal_or_less_specific(&p.1, &q.1),
         (Type::Type(_), Type::Type(_)) => true,
         _ => a == b,
     }

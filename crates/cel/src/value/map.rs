@@ -83,9 +83,9 @@ impl MapKey {
 fn double_key(f: f64) -> MapKey {
     if f.fract() != 0.0 || !f.is_finite() {
         MapKey::Double(f.to_bits())
-    } else if (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&f) {
+    } else if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&f) {
         MapKey::Int(f as i64)
-    } else if (0.0..1.844_674_407_370_955_2e19).contains(&f) {
+    } else if (0.0..18_446_744_073_709_551_616.0).contains(&f) {
         MapKey::Uint(f as u64)
     } else {
         MapKey::Double(f.to_bits())

@@ -88,10 +88,8 @@ impl Timestamp {
     /// RFC 3339, with as many digits below the second as there are.
     pub(crate) fn text(self) -> String {
         let c = civil(self.seconds + i64::from(self.offset));
-        let mut text = format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            c.year, c.month, c.day, c.hour, c.minute, c.second
-        );
+        let mut text =
+            format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
         if self.nanos > 0 {
             let digits = format!("{:09}", self.nanos);
             text.push('.');
@@ -137,9 +135,8 @@ impl Zone {
             }
             return TimeZone::get(text).map(Zone::Named).map_err(|_| format!("unknown time zone {text}"));
         };
-        let number = |part: &str| {
-            part.parse::<i64>().map_err(|_| format!("strconv.Atoi: parsing {part:?}: invalid syntax"))
-        };
+        let number =
+            |part: &str| part.parse::<i64>().map_err(|_| format!("strconv.Atoi: parsing {part:?}: invalid syntax"));
         let (hours, minutes) = (number(hours)?, number(minutes)?);
         let total = hours.saturating_mul(60).saturating_add(if text.starts_with('-') { -minutes } else { minutes });
         let seconds = total.saturating_mul(60).clamp(-86_400 * 365, 86_400 * 365);
