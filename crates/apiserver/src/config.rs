@@ -36,6 +36,8 @@ pub struct Config {
     pub kubelet_client_key: PathBuf,
     /// `--kubelet-certificate-authority`.
     pub kubelet_ca: PathBuf,
+    /// `--audit-*`.
+    pub audit: crate::audit::Options,
     /// The key for encryption at rest (32 bytes, base64) file; secrets are sealed with AES-GCM.
     pub encryption_key: Option<PathBuf>,
     /// `--authorization-mode` is `Node,RBAC`; admission plugins to leave out: `--disable-admission-plugins`.

@@ -1,5 +1,6 @@
 //! What is known about a request once it has been read: who, what, how.
 
+use crate::audit::Trail;
 use crate::row::Row;
 use kaji_api::resource::SubresourceDef;
 use parking_lot::Mutex;
@@ -79,6 +80,8 @@ pub struct RequestContext {
     pub deadline: Option<Instant>,
     /// Texts for `Warning: 299` headers, in order.
     pub warnings: Warnings,
+    /// The request's audit event: annotations go there.
+    pub audit: Trail,
 }
 
 impl RequestContext {
@@ -91,6 +94,7 @@ impl RequestContext {
             field_manager: "kube-apiserver".to_owned(),
             deadline: None,
             warnings: Warnings::default(),
+            audit: Trail::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub(crate) mod aggregation;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod bootstrap;
@@ -16,6 +17,7 @@ pub(crate) mod fairness;
 pub mod pipeline;
 pub mod printers;
 pub mod registry;
+pub(crate) mod reload;
 pub(crate) mod remote;
 pub mod row;
 pub mod server;

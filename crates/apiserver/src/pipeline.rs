@@ -4,6 +4,7 @@
 //! extensions: `Arc<RequestInfo>`, `Arc<UserInfo>`, `Warnings`.
 
 mod apply;
+mod audit;
 mod authenticate;
 mod authorize;
 mod compress;
@@ -46,8 +47,10 @@ const LAYERS: &[Layer] = &[
     compress::layer,     // around everything that makes a body
     info::layer,         // verb and resource parsed once; all below read them
     trace::layer,        // refused requests are logged and counted, too
+    audit::track,        // around all that may refuse; closes the trail when the answer is out
     deadline::layer,     // long-running requests exempt, hence after info
     authenticate::layer, // who
+    audit::layer,        // before impersonation: the event names both users
     impersonate::layer,  // who else; asks the authorizers itself
     fairness::layer,     // after authn: flows are told apart by user
     authorize::layer,    // may they

@@ -11,6 +11,7 @@ pub use objects::{Changed, Changes};
 
 use crate::admission::{self, Plugin};
 use crate::aggregation::{self, Aggregation};
+use crate::audit::Audit;
 use crate::authn::{self, Authenticator};
 use crate::authz::{self, Authorizer, Decision, Question};
 use crate::cache::{Caches, Sealer};
@@ -19,13 +20,19 @@ use crate::fairness::{self, Fairness};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
+use crate::reload;
 use crate::row::{CustomRows, Row};
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long sessions may take to end once the server has stopped.
+const SESSIONS_END: Duration = Duration::from_secs(2);
 
 /// The running API server's parts; cheap to clone.
 #[derive(Clone)]
@@ -41,10 +48,13 @@ pub(crate) struct Parts {
     // Set once at start: both look at objects through the server that holds them.
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
     authorizers: OnceLock<Vec<Box<dyn Authorizer>>>,
+    audit: Option<Arc<Audit>>,
     inflight: Inflight,
     fairness: Option<Fairness>,
     metrics: Metrics,
     ready: AtomicBool,
+    // Sessions that outlive the answer they began with.
+    sessions: TaskTracker,
     stopping: CancellationToken,
     stopped: CancellationToken,
 }
@@ -52,6 +62,7 @@ pub(crate) struct Parts {
 impl Api {
     /// Starts everything but the listener: fills the caches, follows the store, makes what every cluster needs.
     pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::from_file(config.encryption_key.as_deref())?;
         let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
         let watch = caches.load().await.map_err(StartError::Load)?;
@@ -68,16 +79,22 @@ impl Api {
             aggregation: Aggregation::default(),
             authenticators: OnceLock::new(),
             authorizers: OnceLock::new(),
+            audit,
             inflight: Inflight::new(&limits),
             fairness: limits.fairness.then(|| Fairness::new(limits.reading + limits.writing)),
             metrics: Metrics::default(),
             ready: AtomicBool::new(false),
+            sessions: TaskTracker::new(),
             stopping,
             stopped,
         }));
         let _ = api.0.authenticators.set(authn::chain(&api)?);
         let _ = api.0.authorizers.set(authz::chain(&api));
         crate::bootstrap::run(&api).await.map_err(StartError::Bootstrap)?;
+        if let Some(audit) = api.0.audit.clone() {
+            let file = audit.policy_file().to_owned();
+            tokio::spawn(reload::watch(vec![file], api.0.stopped.clone(), move || audit.reload()));
+        }
         tokio::spawn(expiry::run(api.clone(), expiry::EVENT_TTL));
         fairness::apply(&api);
         tokio::spawn(fairness::run(api.clone()));
@@ -107,6 +124,16 @@ impl Api {
         self.0.stopped.cancel();
     }
 
+    /// Writes and delivers all audit events there are. [`Api::serve`] does it by itself at shutdown.
+    pub async fn close_audit(&self) {
+        if let Some(audit) = self.audit() {
+            // Sessions were told to end; their last events come now.
+            self.0.sessions.close();
+            let _ = tokio::time::timeout(SESSIONS_END, self.0.sessions.wait()).await;
+            audit.close().await;
+        }
+    }
+
     /// Whether start-up is complete.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)
@@ -131,6 +158,16 @@ impl Api {
 
     pub(crate) fn authenticators(&self) -> &[Box<dyn Authenticator>] {
         self.0.authenticators.get().map_or(&[], |a| a)
+    }
+
+    /// Sessions beside requests: exec, port-forward.
+    pub(crate) fn sessions(&self) -> &TaskTracker {
+        &self.0.sessions
+    }
+
+    /// Auditing, if it is on.
+    pub(crate) fn audit(&self) -> Option<&Arc<Audit>> {
+        self.0.audit.as_ref()
     }
 
     pub(crate) fn inflight(&self) -> &Inflight {
@@ -221,6 +258,12 @@ pub enum StartError {
         /// Its path.
         path: std::path::PathBuf,
         /// What is wrong with it.
+        why: String,
+    },
+    /// Flags contradict each other or say nothing sensible.
+    #[error("{why}")]
+    BadFlag {
+        /// Upstream's text.
         why: String,
     },
     /// The address to listen on is taken or not ours.

@@ -3,6 +3,7 @@
 mod admission;
 mod aggregation;
 mod applying;
+mod audit;
 pub(crate) mod extension;
 mod fairness;
 pub(crate) mod harness;

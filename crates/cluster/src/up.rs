@@ -249,6 +249,7 @@ fn api_config(
         kubelet_client_cert: kubelet_client.cert,
         kubelet_client_key: kubelet_client.key,
         kubelet_ca: material.cluster_files().cert,
+        audit: kaji_apiserver::audit::Options::default(),
         encryption_key: Some(material.encryption_key()),
         disabled_admission: Vec::new(),
         limits: kaji_apiserver::Limits::default(),

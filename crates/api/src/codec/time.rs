@@ -210,7 +210,7 @@ pub(crate) fn canonical_duration(text: &str) -> Result<String, String> {
 }
 
 /// Nanoseconds of Go's duration text: `1h2m3.5s`.
-pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
+pub fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -257,7 +257,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
 }
 
 /// Go's text of a duration: `1h2m3.5s`, `1.5ms`, `0s`.
-pub(crate) fn show_duration(nanos: i64) -> String {
+pub fn show_duration(nanos: i64) -> String {
     let size = nanos.unsigned_abs();
     let sign = if nanos < 0 { "-" } else { "" };
     let decimal = |n: u64, unit: u64| {

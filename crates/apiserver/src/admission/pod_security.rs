@@ -19,6 +19,10 @@ const MOST_PODS: usize = 3000;
 /// Subresources that leave the spec alone.
 const HARMLESS: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
 
+/// Audit annotations.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+
 pub(super) struct PodSecurity;
 
 impl Plugin for PodSecurity {
@@ -127,6 +131,8 @@ async fn pod(a: &Attributes<'_>) -> Result<(), Status> {
         return Ok(());
     }
     let found = violations(policy.enforce, &a.object["metadata"], &a.object["spec"]);
+    a.cx.audit.annotate(ENFORCED, policy.enforce.to_string());
+    audit(a, policy.audit, &a.object["metadata"], &a.object["spec"]);
     if !found.is_empty() {
         let why = format!("violates PodSecurity {}: {}", quoted(&policy.enforce.to_string()), told(&found));
         return Err(Status::forbidden(&a.target.resource.group_resource(), a.object_name(), &why));
@@ -147,9 +153,22 @@ async fn template(a: &Attributes<'_>, group: &str, plural: &str) -> Result<(), S
     if !template.is_null()
         && let Some(policy) = policy_of(a).await?
     {
+        audit(a, policy.audit, &template["metadata"], &template["spec"]);
         warn(a, policy.warn, &template["metadata"], &template["spec"]);
     }
     Ok(())
+}
+
+/// Tells the audit log what the namespace's `audit` level would refuse.
+fn audit(a: &Attributes<'_>, rules: Rules, metadata: &Value, spec: &Value) {
+    if !a.cx.audit.is_on() {
+        return;
+    }
+    let found = violations(rules, metadata, spec);
+    if !found.is_empty() {
+        let text = format!("would violate PodSecurity {}: {}", quoted(&rules.to_string()), told(&found));
+        a.cx.audit.annotate(VIOLATIONS, text);
+    }
 }
 
 fn warn(a: &Attributes<'_>, rules: Rules, metadata: &Value, spec: &Value) {

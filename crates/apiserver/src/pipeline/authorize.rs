@@ -1,6 +1,7 @@
 //! May they? 403 names the user, the verb and the resource.
 
 use super::{Next, authenticate, health, info, negotiate::Format, output};
+use crate::audit::Trail;
 use crate::authz::{Decision, Question};
 use crate::context::{RequestInfo, UserInfo};
 use crate::registry::options::Query;
@@ -12,17 +13,30 @@ use kaji_api::{GroupResource, Status, field::quoted};
 pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
         let info = info::of(request.extensions());
+        let trail = super::audit::of(request.extensions());
         if health::is_health(&info.path) {
+            annotate(&trail, "allow", "");
             return next.run(request).await;
         }
         let question = question(&authenticate::of(request.extensions()), &info);
         match api.authorize(&question).await {
-            Decision::Allow(_) => next.run(request).await,
+            Decision::Allow(why) => {
+                annotate(&trail, "allow", &why);
+                next.run(request).await
+            }
             Decision::Deny(why) | Decision::NoOpinion(why) => {
+                annotate(&trail, "forbid", &why);
                 output::failure(&forbidden(&question, &why), Format::JSON)
             }
         }
     })
+}
+
+fn annotate(trail: &Trail, decision: &str, reason: &str) {
+    if trail.is_on() {
+        trail.annotate("authorization.k8s.io/decision", decision);
+        trail.annotate("authorization.k8s.io/reason", reason);
+    }
 }
 
 fn question(user: &UserInfo, info: &RequestInfo) -> Question {

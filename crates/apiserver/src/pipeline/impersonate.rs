@@ -28,7 +28,9 @@ pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> B
                 }
                 tracing::debug!(user = requestor.name, acting_as = wanted.name, "impersonation");
                 strip(request.headers_mut());
-                request.extensions_mut().insert(Arc::new(complete(wanted)));
+                let user = Arc::new(complete(wanted));
+                super::audit::of(request.extensions()).impersonates(&user);
+                request.extensions_mut().insert(user);
                 next.run(request).await
             }
             Err(status) => output::failure(&status, Format::JSON),

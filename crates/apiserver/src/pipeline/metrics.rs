@@ -130,6 +130,9 @@ impl Metrics {
         if let Some(fairness) = api.fairness() {
             crate::fairness::metrics(fairness, &mut out);
         }
+        if let Some(audit) = api.audit() {
+            audit.page(&mut out);
+        }
         process_page(self.started, &mut out);
         out
     }

@@ -28,7 +28,7 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
     }
     let sub = asked.info.subresource.clone();
     if virtual_resource::handles(&target.resource, &sub) {
-        deprecation(target).into_iter().for_each(|text| asked.cx.warnings.add(text));
+        deprecation(&asked, target);
         return of_virtual(asked, target, &verb, body).await;
     }
     if stream::handles(&sub) {
@@ -37,7 +37,7 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
     if !sub.is_empty() && !subresource::handles(&sub) {
         return Ok(super::route::not_found());
     }
-    deprecation(target).into_iter().for_each(|text| asked.cx.warnings.add(text));
+    deprecation(&asked, target);
     match verb.as_str() {
         "get" => get(&asked, target).await,
         "list" => list(&asked, target).await,
@@ -51,13 +51,15 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
     }
 }
 
-/// What users of a kind that is on its way out are told.
-fn deprecation(target: &Target) -> Option<&'static str> {
-    match (target.resource.group, target.resource.plural) {
-        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
-        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-        _ => None,
-    }
+/// Tells users of a kind that is on its way out.
+fn deprecation(asked: &Asked<'_>, target: &Target) {
+    let text = match (target.resource.group, target.resource.plural) {
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        ("", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        _ => return,
+    };
+    asked.cx.warnings.add(text);
+    asked.cx.audit.annotate("k8s.io/deprecated", "true");
 }
 
 fn check_verb(target: &Target, verb: &str) -> Result<(), Status> {
@@ -109,9 +111,19 @@ impl Asked<'_> {
         let media = self.media()?;
         let bytes = input::read(body).await?;
         let mut object = input::decode(of_row(&scope.row), media, &bytes, options.validation, &self.cx.warnings)?;
+        self.cx.audit.request_object(&object, || defaulted(scope, &object));
         convert::to_storage(&scope.row, &scope.stored, &mut object);
         Ok(object)
     }
+}
+
+/// An object as upstream records it: decoding sets defaults there.
+fn defaulted(scope: &Scope<'_>, object: &Value) -> Value {
+    let mut shown = object.clone();
+    convert::to_storage(&scope.row, &scope.stored, &mut shown);
+    scope.default(&mut shown);
+    convert::from_storage(&scope.row, &scope.stored, &mut shown);
+    shown
 }
 
 fn of_row(row: &Row) -> Expected<'_> {
@@ -187,6 +199,7 @@ async fn create_sub(
     let media = asked.media()?;
     let bytes = input::read(body).await?;
     let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
+    asked.cx.audit.request_object(&object, || object.clone());
     let pods = Target {
         resource: match target.resource.plural {
             "bindings" => Row::built_in("", "v1", "pods").expect("pods are built in"),
@@ -211,6 +224,7 @@ async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
         let media = asked.media()?;
         let bytes = input::read(body).await?;
         let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
+        asked.cx.audit.request_object(&object, || object.clone());
         registry::check_name_on_url(&scope, &object)?;
         let entry = subresource::replace(&scope, sub.name, &|_| Ok(object.clone())).await?;
         return sub_answer(&scope, &presenter, &entry);
@@ -255,6 +269,7 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let bytes = input::read(body).await?;
+    asked.cx.audit.request_body(|| kaji_api::codec::parse_yaml(&bytes).ok());
     let patch = patch::Patch::parse(kind, &bytes, options.validation, asked.cx.warnings.clone())?;
     if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
         let ty = of_sub(target)?.ty;
@@ -293,7 +308,9 @@ async fn delete_options(asked: &Asked<'_>, body: RequestBody) -> Result<DeleteOp
             kaji_api::codec::decode_protobuf(expected.ty, &bytes)
         }
     };
-    DeleteOptions::from_value(&value.map_err(|e| Status::bad_request(e.to_string()))?)
+    let value = value.map_err(|e| Status::bad_request(e.to_string()))?;
+    asked.cx.audit.request_body(|| Some(value.clone()));
+    DeleteOptions::from_value(&value)
 }
 
 async fn delete(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
@@ -332,6 +349,7 @@ async fn of_virtual(mut asked: Asked<'_>, target: &Target, verb: &str, body: Req
         asked.cx.dry_run = options.dry_run;
         let bytes = input::read(body).await?;
         let object = input::decode(of_sub(target)?, media?, &bytes, options.validation, &asked.cx.warnings)?;
+        asked.cx.audit.request_object(&object, || object.clone());
         let answer = virtual_resource::create(ask(&asked, target), object).await?;
         return Ok(output::metadata_or_document(201, &answer, format));
     }

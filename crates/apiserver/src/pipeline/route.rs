@@ -58,6 +58,7 @@ fn context(parts: &Parts, info: &Arc<RequestInfo>, query: &Query) -> RequestCont
         field_manager: manager,
         deadline: parts.extensions.get::<Deadline>().map(|d| d.0),
         warnings: parts.extensions.get::<Warnings>().cloned().unwrap_or_default(),
+        audit: super::audit::of(&parts.extensions),
     }
 }
 

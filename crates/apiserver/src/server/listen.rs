@@ -112,6 +112,7 @@ impl Api {
             tracing::warn!(open = connections.len(), "connections left open at shutdown");
         }
         self.stop();
+        self.close_audit().await;
     }
 
     fn tls(&self) -> Result<ServerConfig, ServeError> {

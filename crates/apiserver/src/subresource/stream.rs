@@ -18,6 +18,8 @@ pub(crate) mod websocket;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backend::anybody;
+
 use crate::admission::Operation;
 use crate::authz::{Decision, Question};
 use crate::context::{RequestContext, Target};
@@ -156,10 +158,12 @@ fn failed(text: impl Into<String>) -> Status {
     Status::new(500, "", text)
 }
 
-/// Runs a session beside the server until it or the server ends.
-fn spawn(api: &Api, session: impl Future<Output = ()> + Send + 'static) {
+/// Runs a request's session beside the server until it or the server ends; only then is the request audited as done.
+fn spawn(api: &Api, parts: &mut Parts, session: impl Future<Output = ()> + Send + 'static) {
     let stopped = api.stopped().clone();
-    tokio::spawn(async move {
+    let hold = parts.extensions.remove::<crate::audit::Hold>();
+    api.sessions().spawn(async move {
+        let _hold = hold;
         tokio::select! {
             () = session => {}
             () = stopped.cancelled() => {}

@@ -83,6 +83,7 @@ fn config(dir: &Path) -> Config {
         kubelet_client_cert: dir.join("client.crt"),
         kubelet_client_key: dir.join("client.key"),
         kubelet_ca: dir.join("ca.crt"),
+        audit: crate::audit::Options::default(),
         encryption_key: Some(dir.join("encryption.key")),
         disabled_admission: Vec::new(),
         limits: Limits::default(),

@@ -32,7 +32,13 @@ pub(super) async fn request(ask: Ask<'_>, mut object: Value) -> Result<Value, St
     if let Some(scope) = Scope::new(ask.api, ask.cx, ask.target, ask.namespace, ask.name) {
         scope.admit(Phase::Validate, Operation::Create, &mut object, &Value::Null).await?;
     }
-    issue(tokens, draft, &object, now())
+    let answer = issue(tokens, draft, &object, now())?;
+    if ask.cx.audit.is_on()
+        && let Some(id) = credential_id(answer["status"]["token"].str())
+    {
+        ask.cx.audit.annotate("authentication.kubernetes.io/issued-credential-id", id);
+    }
+    Ok(answer)
 }
 
 /// The account.
@@ -82,6 +88,14 @@ fn check_lifetime(seconds: i64) -> Result<(), Status> {
         errors.invalid(&path, seconds, "may not specify a duration larger than 2^32 seconds");
     }
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid(GROUP, KIND, "", &errors)) }
+}
+
+/// `JTI=…`, read from a token's claims.
+fn credential_id(token: &str) -> Option<String> {
+    use base64::Engine;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims = kaji_api::codec::parse_json(&claims).ok()?;
+    Some(format!("JTI={}", claims["jti"].as_str()?))
 }
 
 fn issue(tokens: &Tokens, draft: Draft, object: &Value, now: i64) -> Result<Value, Status> {

@@ -47,7 +47,7 @@ pub(crate) fn join(api: &Api, client: OnUpgrade, mut answer: http::Response<Inco
         return Ok(refused(answer));
     }
     let backend = hyper::upgrade::on(&mut answer);
-    spawn(api, async move {
+    spawn(api, &mut parts, async move {
         let (Ok(client), Ok(backend)) = tokio::join!(client, backend) else { return };
         let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
         if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut backend).await {

@@ -1,5 +1,7 @@
 //! `kaji apiserver`.
 
+mod audit;
+
 use super::{Component, Flag, Typed, list, switch, text, until_signal};
 use kaji_apiserver::{Api, Config, Limits};
 use kaji_store::{Store, embedded, etcd};
@@ -41,6 +43,37 @@ const FLAGS: &[Flag] = &[
     text("kubelet-client-key", "", "its key; required"),
     text("kubelet-certificate-authority", "", "authority of kubelets' certificates; required"),
     text("encryption-key-file", "", "32 bytes, base64: seals secrets at rest; none: they are stored in the open"),
+    text("audit-policy-file", "", "which requests are recorded (kind Policy); without it none are"),
+    text("audit-log-path", "", "file for audit events; - is standard output"),
+    text("audit-log-maxage", "366", "days that old audit logs are kept; 0: for ever"),
+    text("audit-log-maxbackup", "100", "how many old audit logs are kept; 0: all"),
+    text("audit-log-maxsize", "100", "MiB at which the audit log is put aside; 0: never"),
+    switch("audit-log-compress", "false", "gzip old audit logs"),
+    text("audit-log-format", "json", "json or legacy"),
+    text("audit-log-version", "audit.k8s.io/v1", "version of the events"),
+    text("audit-log-mode", "blocking", "batch, blocking or blocking-strict"),
+    text("audit-log-batch-buffer-size", "10000", "events that wait for the file in batch mode; more are dropped"),
+    text("audit-log-batch-max-size", "1", "events written at once (lines that wait are always written together)"),
+    text("audit-log-batch-max-wait", "0s", "how long a batch may wait (lines are written as soon as possible)"),
+    switch("audit-log-batch-throttle-enable", "false", "limit batches per second (the file has no limit)"),
+    text("audit-log-batch-throttle-qps", "0", "batches per second"),
+    text("audit-log-batch-throttle-burst", "0", "batches at once"),
+    switch("audit-log-truncate-enabled", "false", "limit the size of events"),
+    text("audit-log-truncate-max-batch-size", "10485760", "bytes of a batch"),
+    text("audit-log-truncate-max-event-size", "102400", "bytes of an event; larger ones lose their bodies"),
+    text("audit-webhook-config-file", "", "kubeconfig of the receiver of audit events"),
+    text("audit-webhook-initial-backoff", "10s", "pause before a failed batch is tried again; grows by half"),
+    text("audit-webhook-version", "audit.k8s.io/v1", "version of the events"),
+    text("audit-webhook-mode", "batch", "batch, blocking or blocking-strict"),
+    text("audit-webhook-batch-buffer-size", "10000", "events that wait in batch mode; more are dropped"),
+    text("audit-webhook-batch-max-size", "400", "events of a batch"),
+    text("audit-webhook-batch-max-wait", "30s", "how long a batch may wait to become full"),
+    switch("audit-webhook-batch-throttle-enable", "true", "limit batches per second"),
+    text("audit-webhook-batch-throttle-qps", "10", "batches per second"),
+    text("audit-webhook-batch-throttle-burst", "15", "batches at once"),
+    switch("audit-webhook-truncate-enabled", "false", "limit the size of events"),
+    text("audit-webhook-truncate-max-batch-size", "10485760", "bytes of a batch"),
+    text("audit-webhook-truncate-max-event-size", "102400", "bytes of an event; larger ones lose their bodies"),
     list("disable-admission-plugins", "", "admission plugins to leave out"),
     switch("enable-priority-and-fairness", "true", "requests beyond the limits wait in fair queues, by priority"),
     text("max-requests-inflight", "400", "seats; without fairness: reading requests at once, 0 for any number"),
@@ -89,6 +122,7 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
         kubelet_client_cert: path("kubelet-client-certificate")?,
         kubelet_client_key: path("kubelet-client-key")?,
         kubelet_ca: path("kubelet-certificate-authority")?,
+        audit: audit::options(typed)?,
         encryption_key: typed.path("encryption-key-file"),
         disabled_admission: typed.list("disable-admission-plugins"),
         limits: limits(typed)?,
