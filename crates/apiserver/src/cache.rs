@@ -11,14 +11,13 @@
 mod entry;
 mod feed;
 mod ring;
-mod seal;
 
 pub use entry::Entry;
 pub(crate) use entry::{now_rfc3339, to_stored, unchanged};
 pub(crate) use feed::{Caches, may_be_done, store_status};
 pub(crate) use ring::{Change, ChangeKind, Cursor, Cut};
-pub(crate) use seal::Sealer;
 
+use crate::encryption::{SealId, Usage};
 use crate::row::Row;
 use kaji_store::Revision;
 use parking_lot::RwLock;
@@ -86,6 +85,24 @@ impl Cache {
     /// One object.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Entry>> {
         self.state.read().entries.get(key).cloned()
+    }
+
+    /// How many values have which seal.
+    pub(crate) fn seals(&self) -> Vec<Usage> {
+        let mut found: Vec<Usage> = Vec::new();
+        for (key, entry) in &self.state.read().entries {
+            match found.iter_mut().find(|usage| usage.id == entry.seal) {
+                Some(usage) => usage.count += 1,
+                None => found.push(Usage { row: self.row.clone(), id: entry.seal, count: 1, sample: key.clone() }),
+            }
+        }
+        found
+    }
+
+    /// The keys of all values with a seal.
+    pub(crate) fn keys_with(&self, seal: SealId) -> Vec<String> {
+        let state = self.state.read();
+        state.entries.iter().filter(|(_, entry)| entry.seal == seal).map(|(key, _)| key.clone()).collect()
     }
 
     /// How many objects there are.

@@ -38,8 +38,8 @@ pub struct Config {
     pub kubelet_ca: PathBuf,
     /// `--audit-*`.
     pub audit: crate::audit::Options,
-    /// The key for encryption at rest (32 bytes, base64) file; secrets are sealed with AES-GCM.
-    pub encryption_key: Option<PathBuf>,
+    /// `--encryption-provider-config`, `--encryption-provider-config-automatic-reload`.
+    pub encryption: crate::encryption::Options,
     /// `--authorization-mode` is `Node,RBAC`; admission plugins to leave out: `--disable-admission-plugins`.
     pub disabled_admission: Vec<String>,
     /// How many requests are served at once.

@@ -203,7 +203,7 @@ impl<'a> Scope<'a> {
     ) -> Result<Written, Status> {
         let caches = self.api.caches();
         let stored = Bytes::from(stored);
-        let sealed = caches.sealer().seal(key, &stored);
+        let sealed = caches.sealer().seal(&self.stored, key, &stored).map_err(Status::internal)?;
         let mut expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
         expect.extend(guards);
         let change = vec![Change::Put(key.to_owned(), sealed)];
@@ -218,6 +218,7 @@ impl<'a> Scope<'a> {
                         self.conflict("what was allocated for it was lost to another request; please try again")
                     );
                 }
+                caches.prepare(&found).await;
                 Written::No(found.and_then(|r| caches.found(&r)))
             }
         })
@@ -230,7 +231,10 @@ impl<'a> Scope<'a> {
         let change = vec![Change::Delete(entry.key.clone())];
         Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
             Committed::Yes(revision) => Written::Yes(entry.at(revision).shared()),
-            Committed::No(found, _) => Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r))),
+            Committed::No(found, _) => {
+                caches.prepare(found.iter().flatten()).await;
+                Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r)))
+            }
         })
     }
 

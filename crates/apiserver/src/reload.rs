@@ -49,7 +49,15 @@ fn open(files: &[PathBuf]) -> std::io::Result<AsyncFd<OwnedFd>> {
     for dir in files.iter().map(parent).collect::<BTreeSet<_>>() {
         inotify::add_watch(&fd, dir, what)?;
     }
-    AsyncFd::register(fd)
+    register(fd)
+}
+
+#[expect(
+    deprecated,
+    reason = "the descriptor is owned and stays open: its replacement is unsafe for the sake of others"
+)]
+fn register(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(fd)
 }
 
 async fn readable(inotify: &AsyncFd<OwnedFd>) -> std::io::Result<()> {

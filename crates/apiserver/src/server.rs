@@ -14,8 +14,9 @@ use crate::aggregation::{self, Aggregation};
 use crate::audit::Audit;
 use crate::authn::{self, Authenticator};
 use crate::authz::{self, Authorizer, Decision, Question};
-use crate::cache::{Caches, Sealer};
+use crate::cache::Caches;
 use crate::config::Config;
+use crate::encryption::{self, Sealer};
 use crate::fairness::{self, Fairness};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{self, Inflight};
@@ -63,9 +64,10 @@ impl Api {
     /// Starts everything but the listener: fills the caches, follows the store, makes what every cluster needs.
     pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let audit = Audit::start(&config.audit)?;
-        let sealer = Sealer::from_file(config.encryption_key.as_deref())?;
+        let sealer = Sealer::start(&config.encryption).await?;
         let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
         let watch = caches.load().await.map_err(StartError::Load)?;
+        caches.sealer().check_load(&caches.usage())?;
         let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(caches.clone().run(watch, stopped.clone()));
         let limits = config.limits;
@@ -95,6 +97,8 @@ impl Api {
             let file = audit.policy_file().to_owned();
             tokio::spawn(reload::watch(vec![file], api.0.stopped.clone(), move || audit.reload()));
         }
+        tokio::spawn(encryption::watch(api.caches().clone(), api.0.stopped.clone()));
+        tokio::spawn(encryption::rotation::run(api.caches().clone(), api.0.stopped.clone()));
         tokio::spawn(expiry::run(api.clone(), expiry::EVENT_TTL));
         fairness::apply(&api);
         tokio::spawn(fairness::run(api.clone()));

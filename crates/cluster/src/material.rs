@@ -77,7 +77,7 @@ impl Material {
             front_proxy: authority(&dir.pki(), "front-proxy-ca", "front-proxy-ca")?,
         };
         material.ensure(&material.service_account_key(), || Ok(Key::generate()?.to_pem()?))?;
-        material.ensure(&material.encryption_key(), random_key)?;
+        material.ensure(&material.encryption_config(), encryption_config)?;
         Ok(material)
     }
 
@@ -101,9 +101,14 @@ impl Material {
         self.dir.pki().join("service-account.key")
     }
 
-    /// Seals secrets at rest.
-    pub fn encryption_key(&self) -> PathBuf {
-        self.dir.pki().join("encryption.key")
+    /// How secrets are sealed at rest (an `EncryptionConfiguration`), its key inside.
+    pub fn encryption_config(&self) -> PathBuf {
+        self.dir.pki().join("encryption.yaml")
+    }
+
+    /// The key that the first versions sealed secrets with, if there is one: what it sealed is still read.
+    pub fn former_encryption_key(&self) -> Option<PathBuf> {
+        Some(self.dir.pki().join("encryption.key")).filter(|path| path.exists())
     }
 
     /// The API server's serving certificate, issued now.
@@ -202,6 +207,26 @@ fn authority(dir: &Path, name: &str, common_name: &str) -> Result<Authority, Mat
         (Some(_), None) => Err(MaterialError::Half { present: cert, absent: key }),
         (None, Some(_)) => Err(MaterialError::Half { present: key, absent: cert }),
     }
+}
+
+/// Secrets are written with a key of this cluster's own, and read in the open, too, so that clusters that began
+/// without encryption go on.
+fn encryption_config() -> Result<String, MaterialError> {
+    let key = random_key()?;
+    Ok(format!(
+        "# Back this file up with the store, apart from it. Another key goes in front of the one that is there;\n\
+         # that one may be removed when /metrics shows no more stored values with its prefix.\n\
+         apiVersion: apiserver.config.k8s.io/v1\n\
+         kind: EncryptionConfiguration\n\
+         resources:\n\
+         - resources: [secrets]\n  \
+           providers:\n  \
+           - secretbox:\n      \
+               keys:\n      \
+               - name: key1\n        \
+                 secret: {key}\n  \
+           - identity: {{}}\n"
+    ))
 }
 
 /// 32 random bytes, base64.

@@ -250,7 +250,11 @@ fn api_config(
         kubelet_client_key: kubelet_client.key,
         kubelet_ca: material.cluster_files().cert,
         audit: kaji_apiserver::audit::Options::default(),
-        encryption_key: Some(material.encryption_key()),
+        encryption: kaji_apiserver::encryption::Options {
+            provider_config: Some(material.encryption_config()),
+            automatic_reload: true,
+            former_key: material.former_encryption_key(),
+        },
         disabled_admission: Vec::new(),
         limits: kaji_apiserver::Limits::default(),
     })

@@ -4,6 +4,7 @@
 //! canonical JSON without it; the revision is only known once the write is done. The cache holds the JSON
 //! with it spliced in.
 
+use crate::encryption::SealId;
 use crate::row::Row;
 use bytes::Bytes;
 use kaji_api::{ResourceDef, Value, codec};
@@ -25,6 +26,8 @@ pub struct Entry {
     pub revision: Revision,
     /// Where in `json` the digits of the revision begin.
     digits: usize,
+    /// How its value in the store is sealed.
+    pub(crate) seal: SealId,
     selected: OnceLock<Selected>,
 }
 
@@ -73,7 +76,14 @@ impl Entry {
     fn splice(key: &str, head: &[u8], tail: &[u8], revision: Revision) -> Self {
         if revision == 0 {
             let json = [head, tail].concat().into();
-            return Entry { key: key.to_owned(), json, revision, digits: 0, selected: OnceLock::new() };
+            return Entry {
+                key: key.to_owned(),
+                json,
+                revision,
+                digits: 0,
+                seal: SealId::default(),
+                selected: OnceLock::new(),
+            };
         }
         let mut json = Vec::with_capacity(head.len() + tail.len() + SPLICE.len() + 21);
         json.extend_from_slice(head);
@@ -82,7 +92,14 @@ impl Entry {
         json.extend_from_slice(revision.to_string().as_bytes());
         json.push(b'"');
         json.extend_from_slice(tail);
-        Entry { key: key.to_owned(), json: json.into(), revision, digits, selected: OnceLock::new() }
+        Entry {
+            key: key.to_owned(),
+            json: json.into(),
+            revision,
+            digits,
+            seal: SealId::default(),
+            selected: OnceLock::new(),
+        }
     }
 
     /// The same object under another revision: what watchers are told of its end.
@@ -90,6 +107,11 @@ impl Entry {
         let head = self.digits - SPLICE.len();
         let tail = self.digits + self.json[self.digits..].iter().position(|b| *b == b'"').unwrap_or_default() + 1;
         Self::splice(&self.key, &self.json[..head], &self.json[tail..], revision)
+    }
+
+    /// The same, with how its value in the store is sealed.
+    pub(crate) fn sealed(self, seal: SealId) -> Self {
+        Entry { seal, ..self }
     }
 
     /// The object, decoded anew.

@@ -1,9 +1,10 @@
 //! Feeding all caches from one store watch.
 
-use super::{Cache, Change, ChangeKind, Entry, Sealer};
+use super::{Cache, Change, ChangeKind, Entry};
+use crate::encryption::{Sealer, Usage};
 use crate::row::Row;
 use arc_swap::ArcSwap;
-use kaji_api::{Status, value};
+use kaji_api::{ResourceDef, Status, value};
 use kaji_store::{Event, ProgressRequest, Range, Record, Revision, Store, StoreError, Watch, Watched};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -97,6 +98,23 @@ impl Caches {
         &self.sealer
     }
 
+    /// How many values have which seal, by resource.
+    pub(crate) fn usage(&self) -> Vec<Usage> {
+        self.all().iter().flat_map(|cache| cache.seals()).collect()
+    }
+
+    /// Whether a value would be sealed otherwise if it were written now.
+    pub(crate) fn is_stale(&self, row: &ResourceDef, entry: &Entry) -> bool {
+        self.sealer.is_stale(row, entry.seal)
+    }
+
+    /// Fetches what it takes to open values.
+    pub(crate) async fn prepare(&self, records: impl IntoIterator<Item = &Record>) {
+        for record in records {
+            self.sealer.prepare(&record.value).await;
+        }
+    }
+
     /// The revision that all caches have reached, and its growth.
     pub(crate) fn applied(&self) -> watch::Receiver<Revision> {
         self.applied.subscribe()
@@ -176,7 +194,12 @@ impl Caches {
             };
             let Some(next) = next else { return };
             match next {
-                Ok(Watched::Events(events)) => self.apply(events),
+                Ok(Watched::Events(events)) => {
+                    for record in events.iter().filter_map(|event| event.current.as_ref()) {
+                        self.sealer.prepare(&record.value).await;
+                    }
+                    self.apply(events);
+                }
                 Ok(Watched::Progress(revision)) => self.progress(revision),
                 Err(error) => {
                     tracing::warn!(%error, "the store watch ended; loading all objects anew");
@@ -263,16 +286,18 @@ impl Caches {
         let cache = self.cache_of(key)?;
         let old = cache.get(key);
         let (kind, entry) = match &event.current {
-            Some(record) => (ChangeKind::Put, self.entry(record)?),
+            Some(record) => (ChangeKind::Put, self.entry(&cache.row, record)?),
             None => (ChangeKind::Delete, old.as_ref()?.at(event.revision)),
         };
         let frames = parking_lot::Mutex::default();
         Some((cache, Change { revision: event.revision, kind, entry: entry.shared(), old, frames }))
     }
 
-    fn entry(&self, record: &Record) -> Option<Entry> {
-        let entry = self.sealer.open(&record.key, &record.value).and_then(|plain| {
-            Entry::from_stored(&record.key, &plain, record.mod_revision).ok_or("its format is not known".to_owned())
+    fn entry(&self, row: &ResourceDef, record: &Record) -> Option<Entry> {
+        let opened = self.sealer.open(row, &record.key, &record.value).map_err(|e| e.to_string());
+        let entry = opened.and_then(|(plain, seal)| {
+            let entry = Entry::from_stored(&record.key, &plain, record.mod_revision);
+            entry.map(|entry| entry.sealed(seal)).ok_or("its format is not known".to_owned())
         });
         entry.inspect_err(|why| tracing::error!(key = record.key, why, "could not read a stored object")).ok()
     }
@@ -290,6 +315,7 @@ impl Caches {
         loop {
             let page = self.store.range(range.clone()).await?;
             range.at = page.revision;
+            self.prepare(&page.records).await;
             for record in &page.records {
                 self.gather(&mut listing, record);
             }
@@ -302,7 +328,7 @@ impl Caches {
 
     fn gather(&self, listing: &mut Listing, record: &Record) {
         let Some(cache) = self.cache_of(&record.key) else { return };
-        if let Some(entry) = self.entry(record) {
+        if let Some(entry) = self.entry(&cache.row, record) {
             listing.entry(cache.row.prefix).or_default().insert(record.key.clone(), entry.shared());
         }
     }
@@ -314,7 +340,8 @@ impl Caches {
         let mut entries = Vec::new();
         loop {
             let page = self.store.range(range.clone()).await?;
-            entries.extend(page.records.iter().filter_map(|r| Some(self.entry(r)?.shared())));
+            self.prepare(&page.records).await;
+            entries.extend(page.records.iter().filter_map(|r| self.found(r)));
             match page.records.last() {
                 Some(last) if page.more => range.start = format!("{}\0", last.key),
                 _ => return Ok(entries),
@@ -324,7 +351,7 @@ impl Caches {
 
     /// What a failed commit found, as an entry.
     pub(crate) fn found(&self, record: &Record) -> Option<Arc<Entry>> {
-        self.entry(record).map(Entry::shared)
+        self.entry(&self.cache_of(&record.key)?.row, record).map(Entry::shared)
     }
 }
 

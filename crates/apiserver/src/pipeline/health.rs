@@ -27,6 +27,9 @@ async fn checks(api: &Api, root: &str) -> Vec<Check> {
         all.push(("etcd-readiness", store));
         all.push(("informer-sync", Ok(())));
     }
+    if let Some(plugins) = api.caches().sealer().health().await {
+        all.push(("kms-providers", plugins));
+    }
     all.push(("poststarthook/rbac/bootstrap-roles", bootstrap));
     if root == "readyz" {
         let stopping = if api.stopping().is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) };

@@ -130,6 +130,7 @@ impl Metrics {
         if let Some(fairness) = api.fairness() {
             crate::fairness::metrics(fairness, &mut out);
         }
+        api.caches().sealer().page(|| api.caches().usage(), &mut out);
         if let Some(audit) = api.audit() {
             audit.page(&mut out);
         }

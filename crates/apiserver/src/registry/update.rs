@@ -197,7 +197,8 @@ impl Scope<'_> {
         }
         kaji_api::apply::keep_times(&mut object, old);
         let stored = to_stored(&object);
-        if unchanged(entry, &stored) {
+        // What is sealed with an old key is written anew, even if it stays the same.
+        if unchanged(entry, &stored) && !self.api.caches().is_stale(&self.stored, entry) {
             return Ok(Attempt::Done(entry.clone()));
         }
         if self.cx.dry_run {

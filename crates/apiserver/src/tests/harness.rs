@@ -63,7 +63,16 @@ fn make_pki(dir: &Path) {
         ),
     );
     openssl(dir, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out sa.key");
-    std::fs::write(dir.join("encryption.key"), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
+}
+
+/// Secrets are sealed, as `kaji up` does it.
+fn encryption(dir: &Path) -> crate::encryption::Options {
+    let file = dir.join("encryption.yaml");
+    let text = "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources: [{resources: \
+                [secrets], providers: [{secretbox: {keys: [{name: key1, secret: \
+                AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}}, {identity: {}}]}]\n";
+    std::fs::write(&file, text).unwrap();
+    crate::encryption::Options { provider_config: Some(file), ..crate::encryption::Options::default() }
 }
 
 fn config(dir: &Path) -> Config {
@@ -84,7 +93,7 @@ fn config(dir: &Path) -> Config {
         kubelet_client_key: dir.join("client.key"),
         kubelet_ca: dir.join("ca.crt"),
         audit: crate::audit::Options::default(),
-        encryption_key: Some(dir.join("encryption.key")),
+        encryption: encryption(dir),
         disabled_admission: Vec::new(),
         limits: Limits::default(),
     }

@@ -80,7 +80,7 @@ fn config(dir: &Path) -> Config {
         kubelet_client_key: dir.join("client.key"),
         kubelet_ca: dir.join("ca.crt"),
         audit: kaji_apiserver::audit::Options::default(),
-        encryption_key: None,
+        encryption: kaji_apiserver::encryption::Options::default(),
         disabled_admission: Vec::new(),
         limits: kaji_apiserver::Limits::default(),
     }

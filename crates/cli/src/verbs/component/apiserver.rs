@@ -42,7 +42,9 @@ const FLAGS: &[Flag] = &[
     text("kubelet-client-certificate", "", "identity towards kubelets; required"),
     text("kubelet-client-key", "", "its key; required"),
     text("kubelet-certificate-authority", "", "authority of kubelets' certificates; required"),
-    text("encryption-key-file", "", "32 bytes, base64: seals secrets at rest; none: they are stored in the open"),
+    text("encryption-provider-config", "", "how values are sealed at rest (kind EncryptionConfiguration)"),
+    switch("encryption-provider-config-automatic-reload", "false", "take a changed configuration without a restart"),
+    text("encryption-key-file", "", "32 bytes, base64: reads what the first versions sealed; it is written anew"),
     text("audit-policy-file", "", "which requests are recorded (kind Policy); without it none are"),
     text("audit-log-path", "", "file for audit events; - is standard output"),
     text("audit-log-maxage", "366", "days that old audit logs are kept; 0: for ever"),
@@ -123,7 +125,11 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
         kubelet_client_key: path("kubelet-client-key")?,
         kubelet_ca: path("kubelet-certificate-authority")?,
         audit: audit::options(typed)?,
-        encryption_key: typed.path("encryption-key-file"),
+        encryption: kaji_apiserver::encryption::Options {
+            provider_config: typed.path("encryption-provider-config"),
+            automatic_reload: typed.on("encryption-provider-config-automatic-reload"),
+            former_key: typed.path("encryption-key-file"),
+        },
         disabled_admission: typed.list("disable-admission-plugins"),
         limits: limits(typed)?,
     })
