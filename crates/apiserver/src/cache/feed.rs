@@ -224,7 +224,7 @@ impl Caches {
         let revision = *self.applied.borrow();
         let prefix = row.prefix;
         let cache = Arc::new(Cache::new(row, self.applied.subscribe()));
-        let entries = self.at(&cache.root, &cache.root, revision).await?;
+        let entries = self.at(&cache, &cache.root, &cache.root, revision).await?;
         cache.reset(entries.into_iter().map(|e| (e.key.clone(), e)).collect(), revision);
         let old = self.change_caches(|caches| caches.insert(prefix, cache.clone()));
         old.into_iter().for_each(|old| old.cut());
@@ -334,14 +334,20 @@ impl Caches {
     }
 
     /// One resource's objects below a prefix as they were at a revision, from the store's history.
-    pub(crate) async fn at(&self, prefix: &str, from: &str, at: Revision) -> Result<Vec<Arc<Entry>>, StoreError> {
+    pub(crate) async fn at(
+        &self,
+        cache: &Cache,
+        prefix: &str,
+        from: &str,
+        at: Revision,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
         let mut range = Range { at, limit: PAGE, ..Range::prefix(prefix) };
         range.start = from.max(prefix).to_owned();
         let mut entries = Vec::new();
         loop {
             let page = self.store.range(range.clone()).await?;
             self.prepare(&page.records).await;
-            entries.extend(page.records.iter().filter_map(|r| self.found(r)));
+            entries.extend(page.records.iter().filter_map(|r| Some(self.entry(&cache.row, r)?.shared())));
             match page.records.last() {
                 Some(last) if page.more => range.start = format!("{}\0", last.key),
                 _ => return Ok(entries),

@@ -248,6 +248,9 @@ fn check_key_id(id: &str) -> Result<(), String> {
 
 /// Key ids are shown by their hash only.
 pub(super) fn hash(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     hash_bytes(text.as_bytes())
 }
 

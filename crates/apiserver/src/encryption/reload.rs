@@ -58,6 +58,8 @@ impl Sealer {
         }
         let new = Arc::new(Transformers::new(&config, hash, &self.changed));
         healthy(&new).await?;
+        // The caches must show what was written until now.
+        caches.fresh().await.map_err(|status| status.message)?;
         for usage in caches.usage() {
             self.try_on(&new, &usage, caches).await?;
         }

@@ -18,22 +18,28 @@ use tokio_util::sync::CancellationToken;
 const AT_ONCE: usize = 8;
 /// Progress is told this often.
 const TOLD_EVERY: usize = 1000;
-/// Pause after a round in which something failed.
+/// Pause after a round in which something failed, and before the second look.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Rewrites whatever is stale, now and after every change of keys, until `stop`.
 pub(crate) async fn run(caches: Arc<Caches>, stop: CancellationToken) {
     let mut changes = caches.sealer().changes();
+    // A write that began before a change may end after it, with the former key: hence a second look.
+    let mut looks = 2;
     loop {
         changes.mark_unchanged();
         let done = tokio::select! {
             done = round(&caches) => done,
             () = stop.cancelled() => return,
         };
+        looks -= usize::from(done && looks > 0);
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RETRY), if !done => {}
+            changed = changes.changed() => match changed {
+                Ok(()) => looks = 2,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(RETRY), if looks > 0 => {}
         }
     }
 }

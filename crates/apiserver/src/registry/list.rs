@@ -94,7 +94,7 @@ impl Scope<'_> {
             Some(at) if self.cache.last_change() <= at && snapshot.revision >= at && self.cache.last_change() != 0 => {
                 Ok((snapshot.entries, at))
             }
-            Some(at) => match self.api.caches().at(prefix, &start.from, at).await {
+            Some(at) => match self.api.caches().at(&self.cache, prefix, &start.from, at).await {
                 Ok(entries) => Ok((entries, at)),
                 Err(StoreError::Compacted { .. }) => Err(expired(options, prefix, &start.from, at)),
                 Err(other) => Err(store_status(other)),

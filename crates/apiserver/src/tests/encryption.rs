@@ -60,6 +60,15 @@ impl Sealed {
         self.server.get("/metrics").await.text()
     }
 
+    async fn rotated(&self) {
+        for _ in 0..10 {
+            if rotation::round(self.server.api.caches()).await {
+                return;
+            }
+        }
+        panic!("values are still stale: {:?}", self.server.api.caches().usage());
+    }
+
     async fn readable(&self, name: &str) {
         let path = format!("/api/v1/namespaces/default/secrets/{name}");
         let secret = self.server.get(&path).await.ok();
@@ -106,7 +115,7 @@ async fn a_key_is_rotated_and_dropped_only_when_nothing_needs_it() {
     // The new one first, the old one still there: taken, and everything is written anew.
     let page = sealed.reload(&aesgcm(&format!("{KEY2}, {KEY1}"))).await;
     assert!(page.contains("status=\"success\"} 1\n"), "{page}");
-    while !rotation::round(sealed.server.api.caches()).await {}
+    sealed.rotated().await;
     for name in ["a", "b"] {
         assert!(sealed.stored(name).await.starts_with(b"k8s:enc:aesgcm:v1:key2:"));
         sealed.readable(name).await;
@@ -117,7 +126,7 @@ async fn a_key_is_rotated_and_dropped_only_when_nothing_needs_it() {
     sealed.readable("a").await;
     // Decrypting all again needs nothing but identity first.
     sealed.reload(&format!("{{identity: {{}}}}, {}", aesgcm(KEY2))).await;
-    while !rotation::round(sealed.server.api.caches()).await {}
+    sealed.rotated().await;
     assert!(!sealed.stored("a").await.starts_with(b"k8s:enc:"));
     sealed.readable("a").await;
 }
@@ -140,6 +149,7 @@ async fn what_a_write_would_not_change_is_still_written_with_the_new_key() {
 async fn values_of_the_first_versions_are_read_and_written_anew() {
     let sealed = Sealed::start(&format!("{}, {{identity: {{}}}}", aesgcm(KEY1))).await;
     sealed.create("a").await;
+    sealed.readable("a").await;
     let plain = {
         let entry = sealed.server.api.caches().get("secrets").unwrap().get("/registry/secrets/default/a").unwrap();
         crate::cache::to_stored(&entry.decode())
@@ -165,7 +175,7 @@ async fn values_of_the_first_versions_are_read_and_written_anew() {
     let mut config = config;
     config.encryption.former_key = Some(key);
     let api = Api::start(config, store.clone()).await.unwrap();
-    while !rotation::round(api.caches()).await {}
+    rotation::round(api.caches()).await;
     let key = "/registry/secrets/default/a";
     let found = store.range(Range { end: format!("{key}\0"), ..Range::prefix(key) }).await.unwrap();
     assert!(found.records[0].value.starts_with(b"k8s:enc:aesgcm:v1:key1:"));
@@ -199,11 +209,11 @@ async fn a_plugin_keeps_the_key_and_may_change_it() {
     let first = sealed.stored("a").await;
     assert!(first.starts_with(b"k8s:enc:kms:v2:vault:"), "{}", text(&first));
     assert_eq!(sealed.server.get("/healthz/kms-providers").await.text(), "ok");
-    assert!(rotation::round(sealed.server.api.caches()).await);
+    sealed.rotated().await;
     plugin.rotate("key-2");
     // A configuration with a difference begins with fresh plugins, which ask for the key at once.
     sealed.reload(&format!("{kms}, {{identity: {{}}}}, {}", aesgcm(KEY1))).await;
-    while !rotation::round(sealed.server.api.caches()).await {}
+    sealed.rotated().await;
     let second = sealed.stored("a").await;
     assert!(text(&second).contains("key-2") && !text(&second).contains("key-1"), "{}", text(&second));
     sealed.readable("a").await;

@@ -47,7 +47,8 @@ rules:
     let jane = user("jane", "dev");
     let level = |info: &RequestInfo| policy.evaluate(Some(&jane), info).level;
     for (info, expected) in [
-        (resource("get", "pods", "a", "x"), Level::None),
+        // Upstream takes the resource itself along.
+        (resource("get", "pods", "a", "x"), Level::Request),
         (resource("get", "pods/log", "a", "x"), Level::Request),
         (resource("get", "services/scale", "a", "x"), Level::Request),
         (resource("get", "configmaps", "a", "web"), Level::RequestResponse),
