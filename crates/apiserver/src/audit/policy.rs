@@ -189,7 +189,8 @@ impl Reader<'_> {
             omit_stages: self.stages(&value["omitStages"], &path.child("omitStages")),
             omit_managed_fields: self.flag(&value["omitManagedFields"], &path.child("omitManagedFields")),
         };
-        if !rule.urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+        let names_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+        if names_resources && !rule.urls.is_empty() {
             let detail = "rules cannot apply to both regular resources and non-resource URLs";
             self.errors.invalid(&path.child("nonResourceURLs"), value["nonResourceURLs"].clone(), detail);
         }

@@ -49,7 +49,7 @@ struct NamedKey {
 
 enum Cipher {
     Gcm(Gcm),
-    Cbc(Cbc),
+    Cbc(Box<Cbc>),
     Secretbox(Secretbox),
 }
 
@@ -129,7 +129,7 @@ impl NamedKey {
         const CHECKED: &str = "the configuration's keys have a length that fits";
         let (word, cipher) = match algorithm {
             Algorithm::AesGcm => ("aesgcm", Cipher::Gcm(Gcm::new(secret).expect(CHECKED))),
-            Algorithm::AesCbc => ("aescbc", Cipher::Cbc(Cbc::new(secret).expect(CHECKED))),
+            Algorithm::AesCbc => ("aescbc", Cipher::Cbc(Box::new(Cbc::new(secret).expect(CHECKED)))),
             Algorithm::Secretbox => ("secretbox", Cipher::Secretbox(Secretbox::new(secret).expect(CHECKED))),
         };
         // Eight bytes of a hash tell keys apart and give nothing away.

@@ -28,6 +28,7 @@ pub(super) async fn serve(mut asked: Asked<'_>, target: &Target, body: RequestBo
     let scope = Scope { ownership: Ownership::Applied, ..asked.scope(target)? };
     let presenter = asked.presenter(&scope, super::negotiate::Offer::Objects)?;
     let config = Config::parse(&input::read(body).await?, options.validation, force)?;
+    asked.cx.audit.request_body(|| Some(config.object.clone()));
     let warnings = &asked.cx.warnings;
     if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
         let transform = |view: &Value| {
