@@ -98,16 +98,19 @@ impl Audit {
         &self.policy_file
     }
 
-    /// Reads the policy anew; a bad one is told and the last good one kept.
-    pub(crate) fn reload(&self) {
+    /// Reads the policy anew; a bad one is told and the last good one kept. Whether it went well; none: no change.
+    pub(crate) fn reload(&self) -> Option<bool> {
         match Policy::load(&self.policy_file) {
+            Ok(policy) if **self.policy.read() == policy => None,
             Ok(policy) => {
-                if **self.policy.read() != policy {
-                    *self.policy.write() = Arc::new(policy);
-                    tracing::info!(file = %self.policy_file.display(), "audit policy reloaded");
-                }
+                *self.policy.write() = Arc::new(policy);
+                tracing::info!(file = %self.policy_file.display(), "audit policy reloaded");
+                Some(true)
             }
-            Err(why) => tracing::error!(why, "the changed audit policy is unusable; the last good one stays in force"),
+            Err(why) => {
+                tracing::error!(why, "the changed audit policy is unusable; the last good one stays in force");
+                Some(false)
+            }
         }
     }
 

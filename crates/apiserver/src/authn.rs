@@ -19,6 +19,11 @@ pub trait Authenticator: Send + Sync {
     /// Who sent it; an error refuses at once (401).
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, Status>>;
 
+    /// Reads its files anew; the error says what is wrong with them, and nothing has changed.
+    fn reload(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Itself, where it knows service account tokens: they are issued and reviewed there.
     #[expect(private_interfaces, reason = "for the server's own parts")]
     fn as_tokens(&self) -> Option<&token::Tokens> {

@@ -44,6 +44,31 @@ pub struct Config {
     pub disabled_admission: Vec<String>,
     /// How many requests are served at once.
     pub limits: Limits,
+    /// How connections are served.
+    pub serving: Serving,
+}
+
+/// How connections are served; upstream's defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Serving {
+    /// `--tls-min-version`, by Go's name, such as `VersionTLS13`; empty: 1.2.
+    pub min_version: String,
+    /// `--tls-cipher-suites`, for TLS 1.2; none: all that are safe.
+    pub cipher_suites: Vec<String>,
+    /// `--http2-max-streams-per-connection`; 0: 250.
+    pub max_streams: u32,
+    /// `--goaway-chance`: how often an HTTP/2 client is told to connect anew, so that several servers share the load.
+    pub goaway_chance: f64,
+}
+
+impl Serving {
+    /// Upstream's checks and texts.
+    pub fn validate(&self) -> Result<(), String> {
+        match (0.0..=0.02).contains(&self.goaway_chance) {
+            true => Ok(()),
+            false => Err("--goaway-chance can not be less than 0 or greater than 0.02".to_owned()),
+        }
+    }
 }
 
 /// Limits on requests at work.

@@ -4,6 +4,10 @@
 //! new directory) in the place of the old one. Whoever is told reads the files and finds out whether their content
 //! is another.
 
+mod reloads;
+
+pub(crate) use reloads::Reloads;
+
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;

@@ -4,6 +4,7 @@ pub mod body;
 mod listen;
 mod local;
 mod objects;
+mod tls;
 
 pub use listen::{Listener, ServeError};
 pub use local::Local;
@@ -21,7 +22,7 @@ use crate::fairness::{self, Fairness};
 use crate::pipeline::metrics::Metrics;
 use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
-use crate::reload;
+use crate::reload::{self, Reloads};
 use crate::row::{CustomRows, Row};
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
@@ -50,6 +51,7 @@ pub(crate) struct Parts {
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
     authorizers: OnceLock<Vec<Box<dyn Authorizer>>>,
     audit: Option<Arc<Audit>>,
+    reloads: Reloads,
     inflight: Inflight,
     fairness: Option<Fairness>,
     metrics: Metrics,
@@ -63,6 +65,7 @@ pub(crate) struct Parts {
 impl Api {
     /// Starts everything but the listener: fills the caches, follows the store, makes what every cluster needs.
     pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        config.serving.validate().map_err(|why| StartError::BadFlag { why })?;
         let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::start(&config.encryption).await?;
         let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
@@ -82,6 +85,7 @@ impl Api {
             authenticators: OnceLock::new(),
             authorizers: OnceLock::new(),
             audit,
+            reloads: Reloads::default(),
             inflight: Inflight::new(&limits),
             fairness: limits.fairness.then(|| Fairness::new(limits.reading + limits.writing)),
             metrics: Metrics::default(),
@@ -95,7 +99,13 @@ impl Api {
         crate::bootstrap::run(&api).await.map_err(StartError::Bootstrap)?;
         if let Some(audit) = api.0.audit.clone() {
             let file = audit.policy_file().to_owned();
-            tokio::spawn(reload::watch(vec![file], api.0.stopped.clone(), move || audit.reload()));
+            let follower = api.clone();
+            let changed = move || {
+                if let Some(well) = audit.reload() {
+                    follower.reloads().record("audit-policy", well);
+                }
+            };
+            tokio::spawn(reload::watch(vec![file], api.0.stopped.clone(), changed));
         }
         tokio::spawn(encryption::watch(api.caches().clone(), api.0.stopped.clone()));
         tokio::spawn(encryption::rotation::run(api.caches().clone(), api.0.stopped.clone()));
@@ -169,6 +179,11 @@ impl Api {
         &self.0.sessions
     }
 
+    /// How often files of the configuration were taken anew.
+    pub(crate) fn reloads(&self) -> &Reloads {
+        &self.0.reloads
+    }
+
     /// Auditing, if it is on.
     pub(crate) fn audit(&self) -> Option<&Arc<Audit>> {
         self.0.audit.as_ref()
@@ -225,6 +240,13 @@ impl Api {
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(pipeline::forbidden(&question, &why)),
         }
     }
+}
+
+/// Between 0 and 1; not to be relied on for secrets.
+pub(crate) fn fraction() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(bits).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 /// One row per stored resource: the one in the storage version.

@@ -250,6 +250,7 @@ fn api_config(
         kubelet_client_key: kubelet_client.key,
         kubelet_ca: material.cluster_files().cert,
         audit: kaji_apiserver::audit::Options::default(),
+        serving: kaji_apiserver::config::Serving::default(),
         encryption: kaji_apiserver::encryption::Options {
             provider_config: Some(material.encryption_config()),
             automatic_reload: true,

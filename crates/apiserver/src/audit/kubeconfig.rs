@@ -1,5 +1,6 @@
 //! The kubeconfig of a webhook: whom to send to, and as whom.
 
+use crate::remote::tls::Anybody;
 use http::HeaderValue;
 use kaji_api::{Value, codec};
 use rustls::pki_types::pem::PemObject;
@@ -74,7 +75,7 @@ impl Kubeconfig<'_> {
             .with_safe_default_protocol_versions()
             .map_err(|e| e.to_string())?;
         let builder = if cluster["insecure-skip-tls-verify"].bool() {
-            builder.dangerous().with_custom_certificate_verifier(crate::subresource::stream::anybody(provider))
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         } else {
             let mut roots = RootCertStore::empty();
             match self.data(cluster, "certificate-authority")? {

@@ -128,7 +128,7 @@ impl Sender {
                 return false;
             }
             tracing::debug!(why, attempt, "the audit webhook failed; trying again");
-            tokio::time::sleep(pause.mul_f64(1.0 + 0.2 * fraction())).await;
+            tokio::time::sleep(pause.mul_f64(1.0 + 0.2 * crate::server::fraction())).await;
             pause = pause.mul_f64(GROWTH);
             attempt += 1;
         }
@@ -244,12 +244,6 @@ fn list(events: &[Arc<Event>]) -> Bytes {
     }
     out.extend_from_slice(b"]}");
     out.into()
-}
-
-/// Between 0 and 1, not predictable but cheap.
-fn fraction() -> f64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    f64::from((RandomState::new().build_hasher().finish() >> 32) as u32) / f64::from(u32::MAX)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

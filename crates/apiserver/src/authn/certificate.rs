@@ -9,15 +9,16 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use kaji_api::Status;
 use kaji_pki::Subject;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use x509_cert::Certificate;
 
@@ -28,26 +29,41 @@ pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-
 /// Certificates remembered.
 const REMEMBERED: usize = 1024;
 
-/// An authority that vouches for client certificates.
-pub(super) struct Issuer(Arc<dyn ClientCertVerifier>);
+/// An authority that vouches for client certificates; its file may change.
+pub(super) struct Issuer {
+    path: PathBuf,
+    verifier: RwLock<Arc<dyn ClientCertVerifier>>,
+}
 
 impl Issuer {
     /// From a PEM file; the error says what is wrong with it.
     pub(super) fn from_pem_file(path: &Path) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())? {
-            roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        verifier.build().map(Issuer).map_err(|e| e.to_string())
+        Ok(Issuer { path: path.to_owned(), verifier: RwLock::new(verifier(path)?) })
+    }
+
+    /// Reads the file anew.
+    pub(super) fn reload(&self) -> Result<(), String> {
+        let new = verifier(&self.path)?;
+        *self.verifier.write() = new;
+        Ok(())
     }
 
     /// Whether it issued a chain that is valid now.
     pub(super) fn vouches(&self, chain: &[CertificateDer<'static>]) -> bool {
         let Some((leaf, intermediates)) = chain.split_first() else { return false };
-        self.0.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
+        let verifier = self.verifier.read().clone();
+        verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
     }
+}
+
+fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())? {
+        roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    verifier.build().map_err(|e| e.to_string())
 }
 
 /// The authenticator.
@@ -55,6 +71,8 @@ pub(super) struct Certificates {
     issuer: Issuer,
     /// By digest of the certificate.
     known: Mutex<HashMap<[u8; 32], Known>>,
+    /// Grows when the authority is read anew: what an earlier one vouched for is not remembered.
+    age: AtomicU64,
 }
 
 /// The user (none: it names nobody), and the end of the certificate's validity.
@@ -63,7 +81,7 @@ type Known = (Option<UserInfo>, Duration);
 impl Certificates {
     /// Certificates that an authority issued.
     pub(super) fn new(issuer: Issuer) -> Self {
-        Certificates { issuer, known: Mutex::default() }
+        Certificates { issuer, known: Mutex::default(), age: AtomicU64::new(0) }
     }
 
     fn user(&self, chain: &[CertificateDer<'static>]) -> Result<Option<UserInfo>, String> {
@@ -74,6 +92,7 @@ impl Certificates {
         {
             return Ok(user.clone());
         }
+        let age = self.age.load(Ordering::Acquire);
         // Another authority's certificates may pass the handshake, too: the front proxies'.
         if !self.issuer.vouches(chain) {
             return Ok(None);
@@ -85,7 +104,9 @@ impl Certificates {
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(digest, (user.clone(), end));
+        if self.age.load(Ordering::Acquire) == age {
+            known.insert(digest, (user.clone(), end));
+        }
         Ok(user)
     }
 }
@@ -108,6 +129,14 @@ fn user_of(certificate: &Certificate, digest: &[u8; 32]) -> Result<Option<UserIn
 }
 
 impl Authenticator for Certificates {
+    fn reload(&self) -> Result<(), String> {
+        self.issuer.reload()?;
+        let mut known = self.known.lock();
+        self.age.fetch_add(1, Ordering::AcqRel);
+        known.clear();
+        Ok(())
+    }
+
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, Status>> {
         let chain = request.extensions.get::<PeerCertificates>();
         let user = chain.map_or(Ok(None), |chain| self.user(&chain.0));

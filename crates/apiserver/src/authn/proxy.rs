@@ -19,6 +19,10 @@ const EXTRA: &str = "x-remote-extra-";
 pub(super) struct FrontProxies(pub(super) Issuer);
 
 impl Authenticator for FrontProxies {
+    fn reload(&self) -> Result<(), String> {
+        self.0.reload()
+    }
+
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, Status>> {
         let user = || {
             let user = user(&request.headers)?;

@@ -131,6 +131,7 @@ impl Metrics {
             crate::fairness::metrics(fairness, &mut out);
         }
         api.caches().sealer().page(|| api.caches().usage(), &mut out);
+        api.reloads().page(&mut out);
         if let Some(audit) = api.audit() {
             audit.page(&mut out);
         }

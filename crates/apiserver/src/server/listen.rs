@@ -1,21 +1,19 @@
 //! The listener: TCP, TLS with optional client certificates, HTTP/1.1 and HTTP/2, graceful end.
 
 use super::body::Response;
+use super::tls::{self, Tls};
 use super::{Api, StartError};
 use crate::authn::PeerCertificates;
 use crate::pipeline;
+use crate::reload;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +44,7 @@ pub enum ServeError {
 /// A bound socket that serves when told to.
 pub struct Listener {
     tcp: TcpListener,
-    tls: TlsAcceptor,
+    tls: Arc<Tls>,
 }
 
 impl Listener {
@@ -60,7 +58,7 @@ impl Api {
     /// Binds the configured address.
     pub async fn bind(&self) -> Result<Listener, ServeError> {
         let address = self.config().bind;
-        let tls = TlsAcceptor::from(Arc::new(self.tls()?));
+        let tls = Arc::new(Tls::new(self)?);
         let tcp = TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })?;
         Ok(Listener { tcp, tls })
     }
@@ -84,6 +82,8 @@ impl Api {
                 tracing::error!(%error, "could not publish the address of this server");
             }
         }
+        let (api, tls) = (self.clone(), listener.tls.clone());
+        tokio::spawn(reload::watch(tls::files(self), self.stopped().clone(), move || tls.reload(&api)));
         loop {
             let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
@@ -92,7 +92,7 @@ impl Api {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(self.clone(), listener.tls.clone(), stream, peer);
+                    let connection = connection(self.clone(), listener.tls.current(), stream, peer);
                     connections.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -114,50 +114,24 @@ impl Api {
         self.stop();
         self.close_audit().await;
     }
-
-    fn tls(&self) -> Result<ServerConfig, ServeError> {
-        let config = self.config();
-        let chain = certificates("the serving certificate", &config.tls_cert)?;
-        let key = PrivateKeyDer::from_pem_file(&config.tls_key)
-            .map_err(|e| bad("the serving certificate's key", &config.tls_key, &e))?;
-        let mut roots = RootCertStore::empty();
-        let authorities = [Some(&config.client_ca), config.front_proxy_ca.as_ref()];
-        for path in authorities.into_iter().flatten() {
-            roots.add_parsable_certificates(certificates("the authority of client certificates", path)?);
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|e| bad("the authority of client certificates", &config.client_ca, &e))?;
-        let mut tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|b| b.with_client_cert_verifier(verifier).with_single_cert(chain, key))
-            .map_err(ServeError::Tls)?;
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(tls)
-    }
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let pem = std::fs::read(path).map_err(|cause| StartError::ReadFile { what, path: path.into(), cause })?;
-    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| bad(what, path, &e))
-}
-
-fn bad(what: &'static str, path: &Path, why: &dyn std::fmt::Display) -> StartError {
-    StartError::BadFile { what, path: path.into(), why: why.to_string() }
-}
-
-async fn connection(api: Api, tls: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+    let stream = match tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     let chain = stream.get_ref().1.peer_certificates().map(|c| PeerCertificates(Arc::new(c.to_vec())));
     let stopping = api.stopping().clone();
-    let service = service_fn(move |request| answer(api.clone(), request, peer, chain.clone()));
+    let max_streams = match api.config().serving.max_streams {
+        0 => MAX_STREAMS,
+        asked => asked,
+    };
+    let goaway = CancellationToken::new();
+    let told = goaway.clone();
+    let service = service_fn(move |request| answer(api.clone(), request, peer, chain.clone(), goaway.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE * 3).max_buf_size(MAX_HEADERS * 2);
     builder
@@ -165,7 +139,7 @@ async fn connection(api: Api, tls: TlsAcceptor, stream: TcpStream, peer: SocketA
         .timer(TokioTimer::new())
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(4 << 20)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(max_streams)
         .max_header_list_size(MAX_HEADERS as u32)
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Duration::from_secs(30))
@@ -175,6 +149,10 @@ async fn connection(api: Api, tls: TlsAcceptor, stream: TcpStream, peer: SocketA
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+        () = told.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -189,7 +167,13 @@ async fn answer(
     request: http::Request<Incoming>,
     peer: SocketAddr,
     chain: Option<PeerCertificates>,
+    goaway: CancellationToken,
 ) -> Result<Response, Infallible> {
+    let chance = api.config().serving.goaway_chance;
+    if chance > 0.0 && request.version() == http::Version::HTTP_2 && super::fraction() < chance {
+        // What runs on this connection goes on; new requests come over another, perhaps to another server.
+        goaway.cancel();
+    }
     let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
     request.extensions_mut().insert(peer);
     if let Some(chain) = chain {

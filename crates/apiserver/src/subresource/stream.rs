@@ -18,8 +18,6 @@ pub(crate) mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backend::anybody;
-
 use crate::admission::Operation;
 use crate::authz::{Decision, Question};
 use crate::context::{RequestContext, Target};

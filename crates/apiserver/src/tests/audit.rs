@@ -222,11 +222,11 @@ async fn a_changed_policy_is_taken_and_a_bad_one_is_not() {
     let audit = audited.server.api.audit().unwrap();
     audited.server.get("/api/v1/nodes").await.ok();
     write_policy(&audited.policy(), "rules: [{level: Everything}]");
-    audit.reload();
+    assert_eq!(audit.reload(), Some(false));
     audited.server.get("/api/v1/nodes").await.ok();
     assert!(audited.events().is_empty());
     write_policy(&audited.policy(), "rules: [{level: Metadata}]");
-    audit.reload();
+    assert_eq!((audit.reload(), audit.reload()), (Some(true), None));
     audited.server.get("/api/v1/nodes").await.ok();
     assert!(!audited.events().is_empty());
 }

@@ -36,7 +36,7 @@ impl Drop for TempDir {
     }
 }
 
-fn openssl(dir: &Path, arguments: &str) {
+pub(crate) fn openssl(dir: &Path, arguments: &str) {
     let done = Command::new("openssl").current_dir(dir).args(arguments.split_whitespace()).output().unwrap();
     assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));
 }
@@ -93,6 +93,7 @@ fn config(dir: &Path) -> Config {
         kubelet_client_key: dir.join("client.key"),
         kubelet_ca: dir.join("ca.crt"),
         audit: crate::audit::Options::default(),
+        serving: crate::config::Serving::default(),
         encryption: encryption(dir),
         disabled_admission: Vec::new(),
         limits: Limits::default(),

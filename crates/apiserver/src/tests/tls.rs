@@ -64,3 +64,81 @@ async fn the_network_is_served_until_shutdown() {
     shutdown.cancel();
     tokio::time::timeout(std::time::Duration::from_secs(20), serving).await.unwrap().unwrap();
 }
+
+/// A client certificate of an authority of its own, and that authority.
+fn strangers(dir: &std::path::Path) {
+    let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    let openssl = |arguments: String| super::harness::openssl(dir, &arguments);
+    openssl(format!(
+        "req -x509 {ec} -keyout other-ca.key -out other-ca.crt -subj /CN=other-ca -addext basicConstraints=critical,CA:TRUE"
+    ));
+    openssl(format!(
+        "req -x509 {ec} -keyout client.key -out client.crt -subj /O=system:masters/CN=stranger -CA other-ca.crt -CAkey other-ca.key -addext basicConstraints=CA:FALSE -addext extendedKeyUsage=clientAuth"
+    ));
+}
+
+async fn nodes(s: &Server, address: std::net::SocketAddr) -> Option<u16> {
+    let tls = client_tls(s, true);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let uri = format!("https://localhost:{}/api/v1/nodes", address.port()).parse().unwrap();
+    client.get(uri).await.ok().map(|answer| answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_authorities_and_certificates_are_followed() {
+    let s = Server::start().await;
+    let listener = s.api.bind().await.unwrap();
+    let address = listener.address();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (api, shutdown) = (s.api.clone(), shutdown.clone());
+        async move { api.serve_on(listener, shutdown).await }
+    });
+    assert_eq!(nodes(&s, address).await, Some(200));
+    let client_ca = s.api.config().client_ca.clone();
+    let former = std::fs::read_to_string(&client_ca).unwrap();
+    strangers(&s.dir.0);
+    assert_ne!(nodes(&s, address).await, Some(200), "a stranger");
+    // An unusable file changes nothing. The file that clients trust stays as it was, hence the copy.
+    let page = |well: &str| format!("kaji_config_reloads_total{{config=\"certificates\",status=\"{well}\"}}");
+    let told = async |line: String| {
+        let until = async {
+            while !s.get("/metrics").await.text().contains(&line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), until).await.unwrap_or_else(|_| panic!("no {line}"));
+    };
+    std::fs::write(&s.api.config().tls_cert, "nonsense").unwrap();
+    told(page("failure")).await;
+    let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    super::harness::openssl(
+        &s.dir.0,
+        &format!(
+            "req -x509 {ec} -keyout server.key -out server.crt -subj /CN=renewed -CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext extendedKeyUsage=serverAuth"
+        ),
+    );
+    let other = std::fs::read_to_string(s.dir.0.join("other-ca.crt")).unwrap();
+    std::fs::write(&client_ca, format!("{former}{other}")).unwrap();
+    told(page("success")).await;
+    let until = async {
+        while nodes(&s, address).await != Some(200) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), until).await.expect("the new authority counts");
+    shutdown.cancel();
+    tokio::time::timeout(std::time::Duration::from_secs(20), serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn bad_serving_flags_stop_the_start() {
+    for (chance, fine) in [(0.0, true), (0.02, true), (0.021, false), (-0.1, false)] {
+        let serving = crate::config::Serving { goaway_chance: chance, ..Default::default() };
+        assert_eq!(serving.validate().is_ok(), fine, "{chance}");
+    }
+    let s = Server::start_with(|config| config.serving.min_version = "VersionTLS9".to_owned()).await;
+    let refused = s.api.bind().await.err().unwrap().to_string();
+    assert_eq!(refused, "unknown tls version \"VersionTLS9\"");
+}

@@ -80,6 +80,7 @@ fn config(dir: &Path) -> Config {
         kubelet_client_key: dir.join("client.key"),
         kubelet_ca: dir.join("ca.crt"),
         audit: kaji_apiserver::audit::Options::default(),
+        serving: kaji_apiserver::config::Serving::default(),
         encryption: kaji_apiserver::encryption::Options::default(),
         disabled_admission: Vec::new(),
         limits: kaji_apiserver::Limits::default(),

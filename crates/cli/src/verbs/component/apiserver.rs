@@ -3,6 +3,7 @@
 mod audit;
 
 use super::{Component, Flag, Typed, list, switch, text, until_signal};
+use kaji_apiserver::config::Serving;
 use kaji_apiserver::{Api, Config, Limits};
 use kaji_store::{Store, embedded, etcd};
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +46,10 @@ const FLAGS: &[Flag] = &[
     text("encryption-provider-config", "", "how values are sealed at rest (kind EncryptionConfiguration)"),
     switch("encryption-provider-config-automatic-reload", "false", "take a changed configuration without a restart"),
     text("encryption-key-file", "", "32 bytes, base64: reads what the first versions sealed; it is written anew"),
+    text("tls-min-version", "", "VersionTLS12 or VersionTLS13"),
+    list("tls-cipher-suites", "", "suites of TLS 1.2, by Go's names [default: all that are safe]"),
+    text("http2-max-streams-per-connection", "0", "requests at once on a connection; 0: 250"),
+    text("goaway-chance", "0", "how often an HTTP/2 client is told to connect anew, 0 to 0.02"),
     text("audit-policy-file", "", "which requests are recorded (kind Policy); without it none are"),
     text("audit-log-path", "", "file for audit events; - is standard output"),
     text("audit-log-maxage", "366", "days that old audit logs are kept; 0: for ever"),
@@ -124,6 +129,7 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
         kubelet_client_cert: path("kubelet-client-certificate")?,
         kubelet_client_key: path("kubelet-client-key")?,
         kubelet_ca: path("kubelet-certificate-authority")?,
+        serving: serving(typed)?,
         audit: audit::options(typed)?,
         encryption: kaji_apiserver::encryption::Options {
             provider_config: typed.path("encryption-provider-config"),
@@ -165,6 +171,15 @@ async fn open(etcd: Option<etcd::Options>, dir: &Path) -> anyhow::Result<Arc<dyn
     Ok(match etcd {
         Some(options) => Arc::new(etcd::Etcd::connect(options).await?),
         None => Arc::new(embedded::Embedded::open(dir, embedded::Options::default())?),
+    })
+}
+
+fn serving(typed: &Typed<'_>) -> anyhow::Result<Serving> {
+    Ok(Serving {
+        min_version: typed.text("tls-min-version").unwrap_or_default().to_owned(),
+        cipher_suites: typed.list("tls-cipher-suites").into_iter().filter(|s| !s.is_empty()).collect(),
+        max_streams: typed.parsed("http2-max-streams-per-connection")?.unwrap_or_default(),
+        goaway_chance: typed.parsed("goaway-chance")?.unwrap_or_default(),
     })
 }
 

@@ -1,0 +1,173 @@
+//! TLS: certificates and authorities, from files that may change while the server runs.
+
+use super::{Api, StartError};
+use crate::server::ServeError;
+use parking_lot::Mutex;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What handshakes go by; replaced as a whole.
+pub(super) struct Tls {
+    current: Mutex<Arc<ServerConfig>>,
+    /// What the files held when it was made.
+    seen: Mutex<Vec<u8>>,
+}
+
+impl Tls {
+    /// From the files of the configuration.
+    pub(super) fn new(api: &Api) -> Result<Self, ServeError> {
+        let seen = digest(&files(api));
+        Ok(Tls { current: Mutex::new(Arc::new(make(api)?)), seen: Mutex::new(seen) })
+    }
+
+    /// For the next handshake.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.current.lock().clone()
+    }
+
+    /// Takes changed files, if they can be used together; tells and counts it, either way.
+    pub(super) fn reload(&self, api: &Api) {
+        let now = digest(&files(api));
+        if *self.seen.lock() == now {
+            return;
+        }
+        let made = make(api).map_err(|error| chain(&error));
+        let done = made.and_then(|config| {
+            api.authenticators().iter().try_for_each(|authenticator| authenticator.reload())?;
+            *self.current.lock() = Arc::new(config);
+            Ok(())
+        });
+        // A pair that is half written is looked at again when the other half comes.
+        *self.seen.lock() = now;
+        api.reloads().record("certificates", done.is_ok());
+        match done {
+            Ok(()) => tracing::info!("serving certificate and client authorities reloaded"),
+            Err(why) => tracing::error!(why, "changed certificates are unusable; the last good ones stay in use"),
+        }
+    }
+}
+
+/// The files that handshakes depend on.
+pub(super) fn files(api: &Api) -> Vec<PathBuf> {
+    let config = api.config();
+    let mut files = vec![config.tls_cert.clone(), config.tls_key.clone(), config.client_ca.clone()];
+    files.extend(config.front_proxy_ca.clone());
+    files
+}
+
+fn digest(files: &[PathBuf]) -> Vec<u8> {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for file in files {
+        let content = std::fs::read(file).unwrap_or_default();
+        context.update(&content.len().to_le_bytes());
+        context.update(&content);
+    }
+    context.finish().as_ref().to_vec()
+}
+
+fn make(api: &Api) -> Result<ServerConfig, ServeError> {
+    let config = api.config();
+    let chain = certificates("the serving certificate", &config.tls_cert)?;
+    let key = PrivateKeyDer::from_pem_file(&config.tls_key)
+        .map_err(|e| bad("the serving certificate's key", &config.tls_key, &e))?;
+    let mut roots = RootCertStore::empty();
+    let authorities = [Some(&config.client_ca), config.front_proxy_ca.as_ref()];
+    for path in authorities.into_iter().flatten() {
+        roots.add_parsable_certificates(certificates("the authority of client certificates", path)?);
+    }
+    let provider = Arc::new(provider(&config.serving.cipher_suites)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| bad("the authority of client certificates", &config.client_ca, &e))?;
+    let versions = versions(&config.serving.min_version)?;
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .and_then(|b| b.with_client_cert_verifier(verifier).with_single_cert(chain, key))
+        .map_err(ServeError::Tls)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+static MODERN: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+/// `--tls-min-version`, by Go's names. Nothing below 1.2 is spoken, whatever is allowed.
+fn versions(min: &str) -> Result<&'static [&'static SupportedProtocolVersion], StartError> {
+    match min {
+        "" | "VersionTLS10" | "VersionTLS11" | "VersionTLS12" => Ok(rustls::ALL_VERSIONS),
+        "VersionTLS13" => Ok(MODERN),
+        other => Err(StartError::BadFlag { why: format!("unknown tls version {other:?}") }),
+    }
+}
+
+/// `--tls-cipher-suites` chooses among the suites of TLS 1.2; those of 1.3 are not to be chosen, as in Go.
+fn provider(wanted: &[String]) -> Result<CryptoProvider, StartError> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if wanted.is_empty() {
+        return Ok(provider);
+    }
+    let name = |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite());
+    let known = |wanted: &str| {
+        // Go knows the ChaCha suites by a shorter name, too.
+        let long = format!("{wanted}_SHA256");
+        provider.cipher_suites.iter().map(name).find(|n| n == wanted || (wanted.ends_with("POLY1305") && *n == long))
+    };
+    let mut chosen = Vec::new();
+    // Upstream knows them and ignores them.
+    for suite in wanted.iter().filter(|s| !s.starts_with("TLS_AES_") && *s != "TLS_CHACHA20_POLY1305_SHA256") {
+        let found = known(suite);
+        let why = || format!("Cipher suite {suite} not supported or doesn't exist");
+        chosen.push(found.ok_or_else(|| StartError::BadFlag { why: why() })?);
+    }
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some() || chosen.contains(&name(suite)));
+    Ok(provider)
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let pem = std::fs::read(path).map_err(|cause| StartError::ReadFile { what, path: path.into(), cause })?;
+    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| bad(what, path, &e))
+}
+
+fn bad(what: &'static str, path: &Path, why: &dyn std::fmt::Display) -> StartError {
+    StartError::BadFile { what, path: path.into(), why: why.to_string() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_and_versions_go_by_gos_names() {
+        let names = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+            provider(&wanted).map(|p| {
+                let old = p.cipher_suites.into_iter().filter(|s| s.tls13().is_none());
+                old.map(|s| format!("{:?}", s.suite())).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(names(&[]).unwrap().len(), 6);
+        assert_eq!(
+            names(&["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_AES_128_GCM_SHA256"]).unwrap(),
+            ["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"]
+        );
+        let refused = names(&["TLS_RSA_WITH_RC4_128_SHA"]).unwrap_err().to_string();
+        assert_eq!(refused, "Cipher suite TLS_RSA_WITH_RC4_128_SHA not supported or doesn't exist");
+        assert_eq!(versions("VersionTLS13").unwrap().len(), 1);
+        assert_eq!(versions("TLS1").unwrap_err().to_string(), "unknown tls version \"TLS1\"");
+    }
+}
