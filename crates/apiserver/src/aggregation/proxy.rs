@@ -71,7 +71,7 @@ async fn upgrade(
     let request = request(&parts, user, true, body)?;
     let answer = behind.remote.send(request).await;
     let answer = answer.map_err(|error| Status::unavailable(format!("error dialing backend: {error}")))?;
-    relay::join(api, client, answer)
+    relay::join(api, parts.extensions.remove(), client, answer)
 }
 
 /// The request as it goes on: the same path and query, the user in headers.

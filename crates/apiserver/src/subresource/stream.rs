@@ -19,6 +19,7 @@ pub(crate) mod websocket;
 mod tests;
 
 use crate::admission::Operation;
+use crate::audit::Hold;
 use crate::authz::{Decision, Question};
 use crate::context::{RequestContext, Target};
 use crate::registry::options::Query;
@@ -157,9 +158,8 @@ fn failed(text: impl Into<String>) -> Status {
 }
 
 /// Runs a request's session beside the server until it or the server ends; only then is the request audited as done.
-fn spawn(api: &Api, parts: &mut Parts, session: impl Future<Output = ()> + Send + 'static) {
+fn spawn(api: &Api, hold: Option<Hold>, session: impl Future<Output = ()> + Send + 'static) {
     let stopped = api.stopped().clone();
-    let hold = parts.extensions.remove::<crate::audit::Hold>();
     api.sessions().spawn(async move {
         let _hold = hold;
         tokio::select! {

@@ -27,7 +27,7 @@ pub(super) async fn serve(connect: Connect<'_>, mut parts: Parts) -> Result<Resp
     if websocket::is_asked_for(&parts.headers) {
         let (response, encoding) = websocket::accept_reader(&parts.headers)?;
         let upgrade = upgrade_of(&mut parts)?;
-        spawn(connect.api, &mut parts, async move {
+        spawn(connect.api, parts.extensions.remove(), async move {
             if let Ok(socket) = websocket::open(upgrade).await {
                 copy(answer, socket, encoding).await;
             }

@@ -4,6 +4,7 @@ use super::location::Location;
 use super::proxy::{forwarded_headers, refused};
 use super::websocket;
 use super::{failed, spawn, upgrade_of};
+use crate::audit::Hold;
 use crate::server::Api;
 use crate::server::body::{Body, Response};
 use bytes::Bytes;
@@ -34,11 +35,16 @@ pub(super) async fn upgrade(api: &Api, location: &Location, mut parts: Parts) ->
     *request.headers_mut() = forwarded_headers(&parts, true);
     let answer = location.backend.send(api, request).await;
     let answer = answer.map_err(|error| failed(format!("error dialing backend: {error}")))?;
-    join(api, client, answer)
+    join(api, parts.extensions.remove(), client, answer)
 }
 
 /// Joins the two sides of an upgrade, if the backend agreed to it.
-pub(crate) fn join(api: &Api, client: OnUpgrade, mut answer: http::Response<Incoming>) -> Result<Response, Status> {
+pub(crate) fn join(
+    api: &Api,
+    hold: Option<Hold>,
+    client: OnUpgrade,
+    mut answer: http::Response<Incoming>,
+) -> Result<Response, Status> {
     let status = answer.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         if status.as_u16() < 400 {
@@ -47,7 +53,7 @@ pub(crate) fn join(api: &Api, client: OnUpgrade, mut answer: http::Response<Inco
         return Ok(refused(answer));
     }
     let backend = hyper::upgrade::on(&mut answer);
-    spawn(api, &mut parts, async move {
+    spawn(api, hold, async move {
         let (Ok(client), Ok(backend)) = tokio::join!(client, backend) else { return };
         let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
         if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut backend).await {

@@ -46,7 +46,7 @@ pub(super) fn serve(
     let (response, channels) = websocket::accept_channels(&parts.headers)?;
     let upgrade = upgrade_of(&mut parts)?;
     let session = Session { api: api.clone(), location, options: options.clone(), channels };
-    spawn(api, &mut parts, async move {
+    spawn(api, parts.extensions.remove(), async move {
         match websocket::open(upgrade).await {
             Ok(socket) => session.run(socket).await,
             Err(error) => tracing::debug!(%error, "no WebSocket came about"),

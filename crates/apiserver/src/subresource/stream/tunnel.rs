@@ -41,7 +41,7 @@ pub(super) async fn serve(connect: &Connect<'_>, location: Location, mut parts: 
     let response = websocket::accept(&parts.headers, &protocol)?;
     let client = upgrade_of(&mut parts)?;
     let backend = hyper::upgrade::on(&mut answer);
-    spawn(connect.api, &mut parts, async move {
+    spawn(connect.api, parts.extensions.remove(), async move {
         if let (Ok(client), Ok(backend)) = tokio::join!(websocket::open(client), backend) {
             copy(client, backend).await;
         }
