@@ -107,6 +107,30 @@ impl Work {
         });
     }
 
+    /// Recounts when an object shows up that a quota doesn't know of: this informer may be behind that of quotas,
+    /// and a quota that was counted before the object was seen would say too little until the next resync.
+    fn recount_on_surprise(&self, informer: &Arc<Informer<Meta>>, resource: &str) {
+        let (quotas, queue, resource) = (self.quotas.clone(), self.queue.clone(), resource.to_owned());
+        let seen = Arc::downgrade(informer);
+        informer.on_change(move |change| {
+            let (Some(seen), None, Some(new)) = (seen.upgrade(), &change.old, &change.new) else { return };
+            // An object newer than the quota was charged by admission.
+            let version = |version: &Option<String>| version.as_deref().and_then(|v| v.parse::<u64>().ok());
+            let older = |quota: &Arc<ResourceQuota>| {
+                version(&new.metadata.resource_version) <= version(&quota.metadata.resource_version)
+                    && counted(quota, &resource).is_some()
+            };
+            let suspects: Vec<_> =
+                quotas.list_in(&change.key.namespace).into_iter().filter(|quota| older(quota)).collect();
+            if suspects.is_empty() {
+                return;
+            }
+            let count = seen.list_in(&change.key.namespace).len() as i64;
+            let behind = suspects.iter().filter(|quota| counted(quota, &resource).is_some_and(|known| known < count));
+            behind.for_each(|quota| queue.add(key_of(&**quota)));
+        });
+    }
+
     async fn reconcile(&self, key: ObjectKey) -> Result<Next, kube::Error> {
         let Some(quota) = self.quotas.get(&key) else { return Ok(Next::Done) };
         let spec = quota.spec.clone().unwrap_or_default();
@@ -163,6 +187,7 @@ impl Work {
                 let Some(found) = all.into_iter().find(|f| is_named(f, resource)) else { return Ok(None) };
                 let informer = self.cx.informers.metadata(&found.resource);
                 self.recount_on_deletion(&informer);
+                self.recount_on_surprise(&informer, resource);
                 self.others.lock().insert(resource.to_owned(), informer.clone());
                 informer
             }
@@ -170,6 +195,14 @@ impl Work {
         informer.synced().await;
         Ok(Some(informer.list_in(namespace).len() as i64))
     }
+}
+
+/// How many objects of a resource a quota says there are, if it limits them.
+fn counted(quota: &ResourceQuota, resource: &str) -> Option<i64> {
+    let hard = quota.spec.as_ref()?.hard.as_ref()?;
+    let name = hard.keys().find(|name| name.strip_prefix("count/").unwrap_or(name) == resource)?;
+    let used = quota.status.as_ref().and_then(|s| s.used.as_ref()).and_then(|used| used.get(name));
+    Some(used.and_then(|text| text.0.parse::<Quantity>().ok()).map_or(0, |amount| amount.value()))
 }
 
 fn is_named(found: &Found, name: &str) -> bool {
@@ -217,6 +250,16 @@ fn same(before: Option<&ResourceQuotaStatus>, after: &ResourceQuotaStatus) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_knows_how_many_it_has_counted() {
+        let quota: ResourceQuota = serde_json::from_value(serde_json::json!({"metadata": {"name": "q"},
+            "spec": {"hard": {"count/secrets": "5", "configmaps": "1"}}, "status": {"used": {"count/secrets": "2"}}}))
+        .unwrap();
+        assert_eq!(counted(&quota, "secrets"), Some(2));
+        assert_eq!(counted(&quota, "configmaps"), Some(0), "limited, not counted yet");
+        assert_eq!(counted(&quota, "leases"), None);
+    }
 
     #[test]
     fn the_status_names_what_is_limited() {

@@ -19,6 +19,11 @@ const ROLES: &[(&str, &str, &[(&str, &[&str])])] = &[
     ("system:kaji-proxy", "system:kube-proxy", &[("", &["pods"])]),
 ];
 
+/// Roles of upstream's that are bound to users of ours: name, role, user. Upstream's kubelet asks the API server what
+/// the API server's own client may do on the node.
+const BINDINGS: &[(&str, &str, &str)] =
+    &[("system:kaji-kubelet-client", "system:kubelet-api-admin", "kube-apiserver-kubelet-client")];
+
 /// Makes the roles and bindings that don't exist.
 pub(super) async fn ensure(client: Client) -> Result<(), UpError> {
     let failed = |e: kube::Error| UpError::Part { part: "API server", cause: chain(&e) };
@@ -26,7 +31,10 @@ pub(super) async fn ensure(client: Client) -> Result<(), UpError> {
     let bindings: Api<ClusterRoleBinding> = Api::all(client);
     for (name, user, rules) in ROLES {
         exists(roles.create(&PostParams::default(), &role(name, rules)).await).map_err(failed)?;
-        exists(bindings.create(&PostParams::default(), &binding(name, user)).await).map_err(failed)?;
+        exists(bindings.create(&PostParams::default(), &binding(name, name, user)).await).map_err(failed)?;
+    }
+    for (name, role, user) in BINDINGS {
+        exists(bindings.create(&PostParams::default(), &binding(name, role, user)).await).map_err(failed)?;
     }
     Ok(())
 }
@@ -53,13 +61,13 @@ fn role(name: &str, rules: &[(&str, &[&str])]) -> ClusterRole {
     ClusterRole { metadata: meta(name), rules: Some(rules.iter().map(rule).collect()), ..ClusterRole::default() }
 }
 
-fn binding(name: &str, user: &str) -> ClusterRoleBinding {
+fn binding(name: &str, role: &str, user: &str) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: meta(name),
         role_ref: RoleRef {
             api_group: Some("rbac.authorization.k8s.io".to_owned()),
             kind: "ClusterRole".to_owned(),
-            name: name.to_owned(),
+            name: role.to_owned(),
         },
         subjects: Some(vec![Subject {
             api_group: Some("rbac.authorization.k8s.io".to_owned()),
