@@ -31,8 +31,11 @@ pub enum StopError {
 /// The process id of the cluster that runs in this directory, if one does.
 pub fn running(dir: &DataDir) -> Result<Option<i32>, DataDirError> {
     let Some(pid) = read(&dir.pid_file())?.and_then(|text| text.trim().parse::<i32>().ok()) else { return Ok(None) };
-    let alive = Pid::from_raw(pid).is_some_and(|p| test_kill_process(p).is_ok() && is_kaji(pid));
-    Ok(alive.then_some(pid))
+    Ok(is_alive(pid).then_some(pid))
+}
+
+fn is_alive(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|p| test_kill_process(p).is_ok() && is_kaji(pid))
 }
 
 /// A pid may have been reused by another program since.
@@ -47,7 +50,8 @@ pub async fn stop(dir: &DataDir, patience: Duration) -> Result<Option<i32>, Stop
     kill_process(process, Signal::TERM).map_err(|_| StopError::NotPermitted { pid })?;
     let deadline = Instant::now() + patience;
     let mut look = tokio::time::interval(Duration::from_millis(50));
-    while running(dir)?.is_some() {
+    // It takes its pid file away before it ends; only its end frees ports and the binary.
+    while is_alive(pid) {
         if Instant::now() > deadline {
             return Err(StopError::Stubborn { pid, waited: patience, log: dir.log_file().display().to_string() });
         }

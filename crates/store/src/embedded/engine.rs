@@ -62,8 +62,9 @@ impl Engine {
         builder.set_cache_size(self.cache);
         builder.set_check_integrity_on_open(size > 0 && size <= VERIFY_BELOW);
         let name = file.display().to_string();
+        // Called after a crash, and for every file that is small enough to be verified each time.
         builder.set_repair_callback(move |repair| {
-            tracing::info!(file = name, done = repair.progress(), "store was not closed cleanly; verifying it");
+            tracing::info!(file = name, done = repair.progress(), "verifying the store");
         });
         let opened = guarded(|| Ok(builder.create_with_backend(Opened(backend))));
         match opened {
