@@ -1,6 +1,7 @@
 //! From what a request asks for to who answers it.
 
 use super::deadline::Deadline;
+use super::fairness::WatchHold;
 use super::negotiate::{self, Format, Offer};
 use super::{authenticate, health, info, output, resource, version};
 use crate::aggregation;
@@ -31,6 +32,10 @@ pub(super) async fn serve(api: &Api, request: Request) -> Response {
     let query = Query::parse(&info.query);
     let cx = context(&parts, &info, &query);
     if let Some(service) = api.aggregation().remote(api, &info.path) {
+        // What a watch begins with is another server's work.
+        if let Some(hold) = WatchHold::of(&parts.extensions) {
+            hold.initialized();
+        }
         return aggregation::proxy::serve(api, &service, &cx.user, &info, parts, body).await;
     }
     let warnings = cx.warnings.clone();

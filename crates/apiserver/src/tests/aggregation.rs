@@ -1,12 +1,15 @@
 //! Groups that other servers answer: another Kaji, and one made up here.
 
 use super::extension::{Extension, reply};
+use super::tls::client_tls;
 use super::{Server, answer, ask, request};
 use base64::prelude::*;
+use hyper_util::rt::TokioIo;
 use kaji_pki::{Authority, Certificate, Subject, Usage};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
@@ -163,6 +166,9 @@ async fn discovery_of_others_is_merged_in_either_form() {
                 "/apis/metrics.example.org/v1" => reply(200, json!({"kind": "APIResourceList", "apiVersion": "v1",
                     "groupVersion": "metrics.example.org/v1", "resources": [{"name": "nodes", "singularName": "node",
                     "namespaced": false, "kind": "NodeMetrics", "verbs": ["get", "list"]}]}).to_string()),
+                "/openapi/v2" => reply(200, json!({"swagger": "2.0", "paths": {"/apis/metrics.example.org/v1/nodes":
+                    {"get": {"responses": {"200": {"schema": {"$ref": "#/definitions/example.NodeMetrics"}}}}}},
+                    "definitions": {"example.NodeMetrics": {"type": "object"}}}).to_string()),
                 "/apis" if aggregated => reply(404, "{}"),
                 "/apis/metrics.example.org/v1/moved" => http::Response::builder().status(302)
                     .header("location", "https://elsewhere/").body(bytes::Bytes::new().into()).unwrap(),
@@ -200,10 +206,85 @@ async fn discovery_of_others_is_merged_in_either_form() {
     };
     assert_eq!(entry["resources"][0]["resource"], "nodes");
     assert_eq!(entry["resources"][0]["scope"], "Cluster");
+    let openapi = loop {
+        let document = s.get("/openapi/v2").await.ok();
+        if !document["definitions"]["example.NodeMetrics"].is_null() {
+            break document;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(openapi["paths"]["/apis/metrics.example.org/v1/nodes"].is_object());
+    assert!(openapi["paths"]["/api/v1/pods"].is_object());
     let metrics = s.get("/metrics").await.text();
     assert!(metrics.contains("aggregator_unavailable_apiservice{name=\"v1.metrics.example.org\"} 0"), "{metrics}");
     drop(e);
     let failed = s.get("/apis/metrics.example.org/v1/nodes").await;
     assert_eq!(failed.code, 503);
     assert!(failed.text().starts_with("error trying to reach service: "), "{}", failed.text());
+}
+
+/// Sends back what it is sent, once the connection is upgraded.
+async fn echo(upgrade: hyper::upgrade::OnUpgrade) {
+    let mut stream = TokioIo::new(upgrade.await.unwrap());
+    let mut word = [0; 4];
+    stream.read_exact(&mut word).await.unwrap();
+    stream.write_all(&word).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upgrades_are_passed_on() {
+    let (s, _) = front().await;
+    let e = Extension::start(|mut request| {
+        let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        Box::pin(async move {
+            let (true, Some(upgrade)) = (request.headers().contains_key("upgrade"), upgrade) else {
+                return reply(200, "{}");
+            };
+            if request.uri().path().ends_with("/refused") {
+                return reply(403, "no");
+            }
+            assert_eq!(request.headers()["x-remote-user"], "admin");
+            tokio::spawn(echo(upgrade));
+            let answer =
+                http::Response::builder().status(101).header("connection", "Upgrade").header("upgrade", "echo");
+            answer.body(bytes::Bytes::new().into()).unwrap()
+        })
+    })
+    .await;
+    service(&s, "hook").await;
+    s.post(SERVICES, &registration("streams.example.org", e.address.port(), "hook", &e.ca_bundle())).await.ok();
+    until(&s, "v1.streams.example.org", ("True", "Passed")).await;
+    let listener = s.api.bind().await.unwrap();
+    let address = listener.address();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn({
+        let (api, shutdown) = (s.api.clone(), shutdown.clone());
+        async move { api.serve_on(listener, shutdown).await }
+    });
+    let mut tls = client_tls(&s, true);
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls));
+    for (path, code) in [("stream", 101), ("refused", 403)] {
+        let tcp = tokio::net::TcpStream::connect(("127.0.0.1", address.port())).await.unwrap();
+        let stream = tls.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let request = http::Request::get(format!("/apis/streams.example.org/v1/things/x/{path}"))
+            .header("host", "localhost")
+            .header("connection", "Upgrade")
+            .header("upgrade", "echo")
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let mut answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), code, "{path}");
+        if code == 101 {
+            let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+            stream.write_all(b"ping").await.unwrap();
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).await.unwrap();
+            assert_eq!(&word, b"ping");
+        }
+    }
+    shutdown.cancel();
+    running.await.unwrap();
 }

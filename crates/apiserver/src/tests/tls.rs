@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-fn client_tls(s: &Server, certificate: bool) -> rustls::ClientConfig {
+pub(super) fn client_tls(s: &Server, certificate: bool) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(s.dir.0.join("ca.crt")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
