@@ -6,10 +6,11 @@
 //! are called one after another ([`mutate`]), validating ones at the same time ([`validate`]).
 //!
 //! Writes of webhook configurations and admission policies concern no webhook, so a dead webhook can always be
-//! taken away. Where no configuration exists, a write costs one look at a revision.
+//! taken away; nor do a server's own writes before it is ready. Where no configuration exists, a write costs one look at a revision.
 
 mod call;
 mod choose;
+pub(crate) mod condition;
 mod hook;
 mod metrics;
 mod mutate;
@@ -76,9 +77,10 @@ impl Plugin for ValidatingAdmissionWebhook {
     }
 }
 
-/// Whether no webhook is asked: what configures admission must be repairable whatever it says.
+/// Whether no webhook is asked: what configures admission must be repairable whatever it says, and a server that is
+/// starting must get as far as answering the one who repairs it.
 fn is_exempt(a: &Attributes<'_>) -> bool {
-    a.asked.group == GROUP
+    a.asked.group == GROUP || !a.api.is_ready()
 }
 
 /// What a write is about, in the version of its path.

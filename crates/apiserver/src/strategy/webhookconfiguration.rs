@@ -1,6 +1,7 @@
 //! Configurations of admission webhooks (`pkg/apis/admissionregistration/validation`).
 
 use super::{Strategy, simple};
+use crate::admission::webhook::condition;
 use crate::context::RequestContext;
 use crate::validation::{At, one_of_if_set, webhook};
 use kaji_api::Value;
@@ -143,6 +144,8 @@ fn conditions(at: At<'_>, e: &mut Errors) {
         let expression = condition.field("expression");
         if expression.str().trim().is_empty() {
             expression.required(e, "");
+        } else if let Err(why) = condition::compile(expression.str()) {
+            expression.invalid_as(e, expression.str().trim(), &why);
         }
         let name = condition.field("name");
         name.check_required(e, kaji_api::names::qualified_name);
@@ -262,6 +265,14 @@ mod tests {
             (
                 &rule(r#""CREATE""#, r#""*/*","a""#),
                 r#"webhooks[0].rules[0].resources: Invalid value: ["*/*","a"]: if '*/*' is present, must not specify other resources"#,
+            ),
+            (
+                r#"{"matchConditions":[{"name":"n","expression":"6"}]}"#,
+                r#"webhooks[0].matchConditions[0].expression: Invalid value: "6": must evaluate to bool but got int"#,
+            ),
+            (
+                r#"{"matchConditions":[{"name":"n","expression":"request.userInfo.username == 'x' && authorizer.requestResource.check('get').allowed()"}]}"#,
+                "",
             ),
             (
                 r#"{"matchConditions":[{"name":"n","expression":" "}]}"#,

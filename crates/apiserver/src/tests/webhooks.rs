@@ -339,3 +339,36 @@ async fn dry_runs_need_webhooks_without_side_effects() {
     let refused = s.post(path, &bad).await.message(422);
     assert!(refused.contains("webhooks[0].sideEffects: Unsupported value: \"Some\""), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn match_conditions_spare_calls() {
+    let s = Server::with_namespace("ns").await;
+    let h = Hooks::start().await;
+    for (expression, policy, code) in [
+        ("object.metadata.name == 'm'", "Fail", 418),
+        ("object.metadata.name != 'm'", "Fail", 201),
+        ("request.operation == 'DELETE'", "Fail", 201),
+        ("request.userInfo.groups.exists(g, g == 'system:masters')", "Fail", 418),
+        ("oldObject == null && request.resource.resource == 'configmaps'", "Fail", 418),
+        ("authorizer.group('').resource('pods').namespace('ns').check('get').allowed()", "Fail", 418),
+        ("authorizer.requestResource.check('create').allowed()", "Fail", 418),
+        ("object.data.missing == 'x'", "Ignore", 201),
+        ("object.data.missing == 'x'", "Fail", 403),
+    ] {
+        let with = json!({"failurePolicy": policy, "matchConditions": [{"name": "c", "expression": expression}]});
+        configure(&s, "Validating", "c", &[hook(&h, "w", "/deny", &with)]).await;
+        let answer = s.post(MAPS, &map("m")).await;
+        assert_eq!(answer.code, code, "{expression}: {}", answer.text());
+        if code == 403 {
+            let text = "configmaps \"m\" is forbidden: expression 'object.data.missing == 'x'' resulted in error: no such key: data";
+            assert_eq!(answer.message(403), text);
+        }
+        forget(&s, "Validating", "c").await;
+        if code == 201 {
+            s.delete(&format!("{MAPS}/m")).await.ok();
+        }
+    }
+    let metrics = s.get("/metrics").await.text();
+    let line = "apiserver_admission_match_condition_exclusions_total{kind=\"webhook\",name=\"w.example.org\",operation=\"CREATE\",type=\"validating\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+}

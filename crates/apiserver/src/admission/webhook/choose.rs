@@ -1,6 +1,8 @@
 //! Which webhooks a write concerns, and in which version they want it (apiserver `webhook/generic`).
 
+use super::condition::{self, Verdict};
 use super::hook::Hook;
+use super::metrics::Kind;
 use super::rule::Subject;
 use super::{asked, namespace, operation};
 use crate::admission::{Attributes, Operation};
@@ -17,7 +19,7 @@ pub(super) struct Facts {
 }
 
 /// The version in which a webhook is to be called; none: it is not concerned.
-pub(super) async fn choose(facts: &Facts, hook: &Hook, a: &Attributes<'_>) -> Result<Option<Row>, Status> {
+pub(super) async fn choose(facts: &Facts, kind: Kind, hook: &Hook, a: &Attributes<'_>) -> Result<Option<Row>, Status> {
     let Some(row) = by_rules(hook, a) else { return Ok(None) };
     // The object is cheaper to look at than its namespace.
     let object = hook.objects.as_ref().map_err(Status::internal).map(|s| {
@@ -28,7 +30,34 @@ pub(super) async fn choose(facts: &Facts, hook: &Hook, a: &Attributes<'_>) -> Re
         return Ok(None);
     }
     let chosen = in_namespace(facts, hook, a).await? && object?;
-    Ok(chosen.then_some(row))
+    if !chosen || hook.conditions.is_empty() {
+        return Ok(chosen.then_some(row));
+    }
+    by_conditions(kind, hook, a, row)
+}
+
+/// What the conditions say; where one fails, the failure policy decides.
+fn by_conditions(kind: Kind, hook: &Hook, a: &Attributes<'_>, row: Row) -> Result<Option<Row>, Status> {
+    let metrics = &a.api.metrics().webhooks;
+    match condition::check(&hook.conditions, a, &row) {
+        Verdict::Matches => Ok(Some(row)),
+        Verdict::Excluded => {
+            metrics.exclude(&hook.name, kind, operation(a.operation));
+            Ok(None)
+        }
+        Verdict::Failed(errors) => {
+            metrics.condition_failed(&hook.name, kind, operation(a.operation));
+            let text = match errors.as_slice() {
+                [one] => one.clone(),
+                all => format!("[{}]", all.join(", ")),
+            };
+            tracing::warn!(webhook = hook.name, why = text, "match conditions failed");
+            if hook.fails_open {
+                return Ok(None);
+            }
+            Err(Status::forbidden(&asked(a).group_resource(), a.object_name(), &text))
+        }
+    }
 }
 
 /// The version named by the first rule that names the write; with `Equivalent` also other versions of it.

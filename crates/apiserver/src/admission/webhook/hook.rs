@@ -1,5 +1,6 @@
 //! One webhook of a configuration, compiled.
 
+use super::condition::{self, Condition};
 use super::rule::Rule;
 use crate::remote::{Peer, Remote};
 use crate::server::Api;
@@ -31,6 +32,8 @@ pub(super) struct Hook {
     pub(super) equivalent: bool,
     pub(super) namespaces: Result<LabelSelector, String>,
     pub(super) objects: Result<LabelSelector, String>,
+    /// Must all hold.
+    pub(super) conditions: Vec<Condition>,
     /// Its silence means yes.
     pub(super) fails_open: bool,
     pub(super) side_effects: Option<String>,
@@ -76,6 +79,7 @@ fn one(api: &Api, configuration: &str, hook: &Value, index: usize, old: &[Arc<Ho
         equivalent: hook["matchPolicy"].str() == "Equivalent",
         namespaces: selector(&hook["namespaceSelector"]),
         objects: selector(&hook["objectSelector"]),
+        conditions: condition::all(&hook["matchConditions"]),
         fails_open: hook["failurePolicy"].str() == "Ignore",
         side_effects: hook["sideEffects"].as_str().map(str::to_owned),
         timeout: timeout.map_or(PATIENCE, Duration::from_secs),

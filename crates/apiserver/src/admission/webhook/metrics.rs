@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<String, u64>>,
     rejections: Mutex<BTreeMap<String, u64>>,
     fail_open: Mutex<BTreeMap<String, u64>>,
+    excluded: Mutex<BTreeMap<String, u64>>,
+    condition_errors: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Metrics {
@@ -79,6 +81,16 @@ impl Metrics {
         count(&self.fail_open, format!("name=\"{name}\",type=\"{}\"", kind.label()));
     }
 
+    /// A match condition says that a webhook is not concerned.
+    pub(super) fn exclude(&self, name: &str, kind: Kind, operation: &str) {
+        count(&self.excluded, condition_labels(name, kind, operation));
+    }
+
+    /// A match condition could not be evaluated.
+    pub(super) fn condition_failed(&self, name: &str, kind: Kind, operation: &str) {
+        count(&self.condition_errors, condition_labels(name, kind, operation));
+    }
+
     /// The metrics' part of the page.
     pub(crate) fn page(&self, out: &mut String) {
         let name = "apiserver_admission_webhook_admission_duration_seconds";
@@ -96,6 +108,16 @@ impl Metrics {
             ("apiserver_admission_webhook_request_total", "Calls of webhooks.", &self.requests),
             ("apiserver_admission_webhook_rejection_count", "Writes refused because of a webhook.", &self.rejections),
             ("apiserver_admission_webhook_fail_open_count", "Writes that went on without a webhook.", &self.fail_open),
+            (
+                "apiserver_admission_match_condition_exclusions_total",
+                "Calls that match conditions spared.",
+                &self.excluded,
+            ),
+            (
+                "apiserver_admission_match_condition_evaluation_errors_total",
+                "Match conditions that could not be evaluated.",
+                &self.condition_errors,
+            ),
         ] {
             head(out, name, "counter", help);
             for (labels, count) in counts.lock().iter() {
@@ -103,6 +125,10 @@ impl Metrics {
             }
         }
     }
+}
+
+fn condition_labels(name: &str, kind: Kind, operation: &str) -> String {
+    format!("kind=\"webhook\",name=\"{name}\",operation=\"{operation}\",type=\"{}\"", kind.label())
 }
 
 fn count(counts: &Mutex<BTreeMap<String, u64>>, labels: String) {

@@ -60,7 +60,7 @@ async fn run(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
     // Labels of a namespace that is being written may change on the way.
     let mut facts = Facts::default();
     for hook in hooks.iter() {
-        let Some(row) = choose(&facts, hook, a).await? else { continue };
+        let Some(row) = choose(&facts, Kind::Mutating, hook, a).await? else { continue };
         if a.rounds.second && !a.rounds.again.contains(&hook.uid) {
             continue;
         }

@@ -96,7 +96,7 @@ fn user(a: &Attributes<'_>) -> Value {
 }
 
 /// The options of the operation, as an object of `meta.k8s.io/v1`.
-fn options(a: &Attributes<'_>) -> Value {
+pub(super) fn options(a: &Attributes<'_>) -> Value {
     match a.operation {
         Operation::Create => write_options(a, "CreateOptions"),
         Operation::Update => write_options(a, "UpdateOptions"),

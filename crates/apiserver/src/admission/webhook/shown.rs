@@ -54,7 +54,7 @@ fn form(a: &Attributes<'_>) -> Form {
 }
 
 /// A value of the write as a version has it; null stays null.
-fn in_version<'v>(a: &Attributes<'_>, row: &ResourceDef, value: &'v Value) -> Cow<'v, Value> {
+pub(super) fn in_version<'v>(a: &Attributes<'_>, row: &ResourceDef, value: &'v Value) -> Cow<'v, Value> {
     let stored = &a.target.resource;
     match form(a) {
         _ if value.is_null() => Cow::Borrowed(value),

@@ -16,7 +16,7 @@ pub(super) async fn dispatch(hooks: &Hooks, a: &Attributes<'_>) -> Result<(), St
     let facts = Facts::default();
     let mut concerned = Vec::new();
     for hook in hooks.iter() {
-        if let Some(row) = choose(&facts, hook, a).await? {
+        if let Some(row) = choose(&facts, Kind::Validating, hook, a).await? {
             concerned.push((hook, row));
         }
     }
