@@ -113,7 +113,7 @@ fn span(s: Span) -> String {
 fn note(n: &Note) -> String {
     let declared = if n.declared.is_empty() { "None".to_owned() } else { format!("Some({})", n.declared) };
     format!(
-        "NoteDef {{ values: {}, gates: {}, merge_key: {}, one_of: {}, declared: {declared} }}",
+        "NoteDef {{ values: {}, gates: {}, merge_key: {}, one_of: {}, declared: {declared}, nullable: false }}",
         span(n.values),
         span(n.gates),
         span(n.merge_key),

@@ -370,10 +370,10 @@ impl Tables {
         let none = Span::default();
         let expression = if let Some(item) = ty.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
             let item = self.shape_of(names, file, item, "None", "None", none)?;
-            format!("ShapeDef::List {{ item: {item}, kind: {list}, keys: s({}, {}) }}", keys.0, keys.1)
+            format!("ShapeDef::List {{ item: {item}, kind: {list}, keys: s({}, {}), note: 0 }}", keys.0, keys.1)
         } else if let Some(item) = ty.strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
             let item = self.shape_of(names, file, item, "None", "None", none)?;
-            format!("ShapeDef::Map {{ item: {item}, kind: {map} }}")
+            format!("ShapeDef::Map {{ item: {item}, kind: {map}, note: 0 }}")
         } else if let Some(scalar) = scalar(ty) {
             format!("ShapeDef::Scalar(Scalar::{scalar})")
         } else {

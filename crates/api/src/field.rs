@@ -184,6 +184,12 @@ impl Errors {
         self.push(Reason::Invalid, path, with_detail(format!("Invalid value: {}", shown(&value.into())), detail));
     }
 
+    /// `Invalid value: <value>: detail`, with the cause that says that the type is wrong.
+    pub fn type_invalid(&mut self, path: &Path, value: impl Into<Value>, detail: &str) {
+        let head = format!("Invalid value: {}", shown(&value.into()));
+        self.push(Reason::TypeInvalid, path, with_detail(head, detail));
+    }
+
     /// `Unsupported value: <value>: supported values: "a", "b"`, in the order given (upstream sorts sets).
     pub fn not_supported(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
         let list = supported.iter().map(|s| quoted(s)).collect::<Vec<_>>().join(", ");
@@ -208,6 +214,11 @@ impl Errors {
     /// `Not found: <value>`.
     pub fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
         self.push(Reason::NotFound, path, format!("Not found: {}", shown(&value.into())));
+    }
+
+    /// `Internal error: detail`.
+    pub fn internal(&mut self, path: &Path, detail: &str) {
+        self.push(Reason::Internal, path, with_detail("Internal error".to_owned(), detail));
     }
 
     /// `Too long: may not be more than N bytes`.

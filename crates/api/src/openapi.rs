@@ -3,6 +3,7 @@
 //! [`OpenApi`] is a pure function of the rows that are served. Documents are large (the one of v2 is 4 MB of JSON)
 //! and asked for rarely: [`Documents`] builds them on the first request and keeps them compressed.
 
+mod custom;
 mod definitions;
 mod descriptions;
 mod document;
@@ -11,6 +12,7 @@ mod packed;
 mod params;
 mod paths;
 
+pub use custom::{CustomType, CustomTypes, model_name};
 pub use packed::{Documents, Packed};
 
 use crate::resource::ResourceDef;
@@ -41,17 +43,36 @@ enum Dialect {
     V3,
 }
 
+/// What the documents say of a field of a built-in type. Reads all descriptions: keep the answer.
+pub fn describe(ty: &str, field: &str) -> String {
+    Descriptions::load().of(ty).field(field).to_owned()
+}
+
+/// What definitions are made from.
+#[derive(Clone, Copy)]
+struct Sources<'a> {
+    options: Options,
+    texts: &'a Descriptions,
+    custom: &'a CustomTypes,
+}
+
 /// Makes documents for a server that serves these rows.
 pub struct OpenApi {
     paths: BTreeMap<String, PathItem>,
     version: String,
     options: Options,
+    custom: CustomTypes,
 }
 
 impl OpenApi {
     /// For the rows that are served, by a server of that version (`v1.36.0`).
     pub fn new<'a>(rows: impl IntoIterator<Item = &'a ResourceDef>, version: &str, options: Options) -> Self {
-        OpenApi { paths: paths::all(rows, options), version: version.to_owned(), options }
+        OpenApi {
+            paths: paths::all(rows, options),
+            version: version.to_owned(),
+            options,
+            custom: CustomTypes::default(),
+        }
     }
 
     /// For the built-in rows that are on by default.
@@ -59,9 +80,31 @@ impl OpenApi {
         Self::new(crate::resource::all().iter().filter(|row| row.enabled), version, Options::default())
     }
 
+    /// With types of custom resources, whose rows are among those given before.
+    #[must_use]
+    pub fn with_types(mut self, types: CustomTypes) -> Self {
+        self.custom = types;
+        self
+    }
+
+    /// `/openapi/v2`, as it is kept.
+    pub fn packed_v2(&self) -> Packed {
+        Packed::of(&self.v2(), Dialect::V2)
+    }
+
+    /// `/openapi/v3/NAME`, as it is kept; none: no such document.
+    pub fn packed_v3(&self, name: &str) -> Option<Packed> {
+        Some(Packed::of(&self.v3(name)?, Dialect::V3))
+    }
+
+    fn sources<'a>(&'a self, texts: &'a Descriptions) -> Sources<'a> {
+        Sources { options: self.options, texts, custom: &self.custom }
+    }
+
     /// `/openapi/v2`.
     pub fn v2(&self) -> Value {
-        let mut out = document::v2(&self.paths, &self.version, self.options, &Descriptions::load());
+        let texts = Descriptions::load();
+        let mut out = document::v2(&self.paths, &self.version, self.sources(&texts));
         sort(&mut out);
         out
     }
@@ -84,7 +127,7 @@ impl OpenApi {
         };
         let own = own.as_ref().map(|(group, version)| (*group, version.as_str()));
         let paths = self.paths.iter().filter(|(path, _)| document_name(path) == name);
-        let mut out = document::v3(paths, &self.version, self.options, texts, own);
+        let mut out = document::v3(paths, &self.version, self.sources(texts), own);
         sort(&mut out);
         out
     }

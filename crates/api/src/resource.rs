@@ -177,14 +177,22 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resourc
 /// Rows hold such names. Those of custom resources are kept when their definition goes: some hundred bytes per
 /// definition with a name never seen before.
 pub fn intern(name: &str) -> &'static str {
-    static NAMES: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    intern_within(name, usize::MAX).expect("no limit is exceeded")
+}
+
+/// The same, unless all names together would then have more than so many bytes.
+pub(crate) fn intern_within(name: &str, most: usize) -> Option<&'static str> {
+    static NAMES: LazyLock<Mutex<(HashSet<&'static str>, usize)>> = LazyLock::new(Mutex::default);
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    match names.get(name) {
-        Some(known) => known,
-        None => {
-            let kept: &'static str = Box::leak(name.into());
-            names.insert(kept);
-            kept
-        }
+    let (known, bytes) = &mut *names;
+    if let Some(known) = known.get(name) {
+        return Some(known);
     }
+    if most - most.min(*bytes) < name.len() {
+        return None;
+    }
+    let kept: &'static str = Box::leak(name.into());
+    known.insert(kept);
+    *bytes += name.len();
+    Some(kept)
 }

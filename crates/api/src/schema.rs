@@ -7,10 +7,12 @@
 mod builder;
 pub(crate) mod canonical;
 mod defaults;
+mod names;
 mod tables;
 mod view;
 
-pub use builder::{Builder, CustomField, ShapeId, TypeId};
+pub use builder::{Builder, CustomField, CustomItems, ShapeId, TypeId};
+pub use names::intern;
 pub use tables::{ListType, Literal, MapType, Scalar, Schema};
 pub use view::{Alternative, Default, FieldRef, Lifecycle, ListRef, MapRef, PatchStrategy, Shape, TypeRef};
 

@@ -13,6 +13,7 @@ pub mod bootstrap;
 pub mod cache;
 pub mod config;
 pub mod context;
+pub mod custom;
 pub mod encryption;
 pub(crate) mod fairness;
 pub mod pipeline;

@@ -58,6 +58,11 @@ pub fn cells(row: &ResourceDef, object: &Value, now: jiff::Timestamp) -> Vec<Val
     (printer(row).cells)(&Row { object: &in_stored_version(row, object), now })
 }
 
+/// The time since a timestamp, as columns of type `date` show it.
+pub(crate) fn since(timestamp: &str, now: jiff::Timestamp) -> String {
+    timestamp.parse().map_or_else(|_| "<invalid>".to_owned(), |at| duration::human(now.duration_since(at)))
+}
+
 /// The conditions of a row: a pod that has run to its end is marked as completed.
 pub fn conditions(row: &ResourceDef, object: &Value) -> Option<Value> {
     let message = match object["status"]["phase"].str() {

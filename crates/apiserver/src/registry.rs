@@ -12,7 +12,7 @@ pub(crate) mod expiry;
 mod fields;
 mod list;
 pub(crate) mod managed;
-mod metadata;
+pub(crate) mod metadata;
 pub(crate) mod options;
 mod update;
 pub(crate) mod watch;

@@ -277,6 +277,7 @@ pub fn of(resource: &ResourceDef) -> &'static dyn Strategy {
         ("storage.k8s.io", "volumeattachments") => &storage::VolumeAttachments,
         ("storage.k8s.io", "volumeattributesclasses") => &storage::VolumeAttributesClasses,
         ("admissionregistration.k8s.io", plural) => admission(plural),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &crate::custom::definition::Definitions,
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => &flowcontrol::FlowSchemas,
         ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &flowcontrol::PriorityLevels,
         ("apiregistration.k8s.io", "apiservices") => &apiservice::ApiServices,

@@ -157,6 +157,7 @@ fn literal(literal: &Literal) -> Value {
         Literal::Int(n) => Value::Int(*n),
         Literal::Str(text) => Value::from(text.as_ref()),
         Literal::Json(text) => parse_json(text.as_bytes()).expect("checked when the schema was made"),
+        Literal::Value(value) => value.as_ref().clone(),
     }
 }
 

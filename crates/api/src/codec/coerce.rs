@@ -9,7 +9,7 @@ use crate::value::{Object, Value};
 use std::borrow::Cow;
 
 pub(crate) fn coerce(ty: TypeRef<'_>, value: Value) -> Result<(Value, Strict), DecodeError> {
-    let mut coercion = Coercion { keep: ty.is_custom(), ..Coercion::default() };
+    let mut coercion = Coercion::default();
     let shape = Shape::Struct(ty);
     let value = coercion.value(shape, value);
     if coercion.too_deep {
@@ -18,6 +18,12 @@ pub(crate) fn coerce(ty: TypeRef<'_>, value: Value) -> Result<(Value, Strict), D
     let strict = coercion.faults.done()?;
     let value = if value.is_null() { canonical::zero(shape) } else { value };
     Ok((value, strict))
+}
+
+/// A part of a custom resource that its schema says nothing of.
+fn free(mut value: Value) -> Value {
+    canonical::sort_deep(&mut value);
+    value
 }
 
 /// One walk over a value.
@@ -30,6 +36,8 @@ pub(crate) struct Coercion<'a> {
     too_deep: bool,
     /// Values that do not fit stay as they are.
     keep: bool,
+    /// Inside a custom resource: scalars and what does not fit are left to validation.
+    custom: bool,
 }
 
 impl<'a> Coercion<'a> {
@@ -52,15 +60,17 @@ impl<'a> Coercion<'a> {
     fn fit(&mut self, shape: Shape<'a>, value: Value) -> Value {
         match (shape, value) {
             (_, Value::Null) => Value::Null,
+            (Shape::Scalar(_), value) if self.custom => free(value),
             (Shape::Scalar(s), value) if s.is_raw() => value,
             (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) if ty.is_custom() => self.custom(ty, o),
             (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) => self.object(ty, o),
-            (Shape::Map(map), Value::Object(o)) => self.map(map.item(), o),
+            (Shape::Map(map), Value::Object(o)) => self.map(map.item(), o, !self.custom || map.keeps_null()),
             (Shape::List(list), Value::Array(items)) => self.list(list.item(), items),
             (Shape::Either(ty, Alternative::List), Value::Array(items)) => self.list(Shape::Struct(ty), items),
             (Shape::Either(_, Alternative::Strings), Value::Array(items)) => {
                 self.list(Shape::Scalar(Scalar::String), items)
             }
+            (_, value) if self.custom => free(value),
             (shape, value @ (Value::Object(_) | Value::Array(_))) => {
                 let what = if matches!(value, Value::Object(_)) { "object" } else { "array" };
                 self.faults.save(scalar::container(what, shape), &self.path, shape);
@@ -134,39 +144,38 @@ impl<'a> Coercion<'a> {
 
     fn custom(&mut self, ty: TypeRef<'a>, object: Object) -> Value {
         let mut entries = Vec::with_capacity(object.0.len());
-        let keep = std::mem::replace(&mut self.keep, true);
+        let outer = std::mem::replace(&mut self.custom, true);
+        let mut next = 0;
         for (key, value) in object.0 {
-            match ty.find(&key, 0) {
+            match ty.find(&key, next) {
                 Some((place, field)) => {
+                    next = place + 1;
                     self.path.push(Step::Field(ty, field.name()));
-                    let value = self.custom_value(field.shape(), value, keep);
+                    let value = self.custom_value(field.shape(), value);
                     self.path.pop();
-                    entries.push((ty.key(place), value));
+                    if !value.is_null() || field.keeps_null() {
+                        entries.push((ty.key(place), value));
+                    }
                 }
-                None if ty.keeps_unknown() => entries.push((key, value)),
+                None if ty.keeps_unknown() => entries.push((key, free(value))),
                 None => self.faults.unknown(&self.path, &key),
             }
         }
-        self.keep = keep;
+        self.custom = outer;
         canonical::sort(&mut entries, |_| {});
         Value::Object(Object(entries))
     }
 
     /// Scalars of custom resources stay as given; metadata is of a built-in type and is held to it.
-    fn custom_value(&mut self, shape: Shape<'a>, value: Value, keep: bool) -> Value {
-        match shape {
-            Shape::Scalar(_) => value,
-            Shape::Struct(ty) if !ty.is_custom() => {
-                let outer = std::mem::replace(&mut self.keep, keep);
-                let value = self.value(shape, value);
-                self.keep = outer;
-                value
-            }
-            _ => self.value(shape, value),
-        }
+    fn custom_value(&mut self, shape: Shape<'a>, value: Value) -> Value {
+        let custom = !matches!(shape, Shape::Struct(ty) if !ty.is_custom());
+        let outer = std::mem::replace(&mut self.custom, custom);
+        let value = self.value(shape, value);
+        self.custom = outer;
+        value
     }
 
-    fn map(&mut self, item: Shape<'a>, mut object: Object) -> Value {
+    fn map(&mut self, item: Shape<'a>, mut object: Object, nulls: bool) -> Value {
         for (key, value) in &mut object.0 {
             let deep = !matches!(item, Shape::Scalar(_));
             if deep {
@@ -176,6 +185,9 @@ impl<'a> Coercion<'a> {
             if deep {
                 self.path.pop();
             }
+        }
+        if !nulls {
+            object.0.retain(|(_, value)| !value.is_null());
         }
         canonical::sort(&mut object.0, |_| {});
         Value::Object(object)
@@ -192,6 +204,6 @@ impl<'a> Coercion<'a> {
 
     fn item(&mut self, shape: Shape<'a>, value: Value) -> Value {
         let value = self.value(shape, value);
-        if value.is_null() { canonical::zero(shape) } else { value }
+        if value.is_null() && !self.custom { canonical::zero(shape) } else { value }
     }
 }

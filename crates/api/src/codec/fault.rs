@@ -94,6 +94,10 @@ fn mismatch(what: &str, path: &[Step<'_>], go_type: &str) -> String {
     let mut holder = "";
     for step in path {
         if let Step::Field(ty, name) = step {
+            // Metadata in custom resources is decoded by itself.
+            if ty.is_custom() {
+                continue;
+            }
             holder = ty.short_name();
             if !names.is_empty() {
                 names.push('.');

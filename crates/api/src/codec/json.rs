@@ -96,17 +96,17 @@ impl<'a> Decoder<'a, '_> {
             b'{' => match shape {
                 Shape::Struct(ty) | Shape::Either(ty, _) if ty.is_custom() => self.custom(ty),
                 Shape::Struct(ty) | Shape::Either(ty, _) => self.object(ty),
-                Shape::Map(map) => self.map(map.item(), custom),
+                Shape::Map(map) => self.map(map.item(), custom, !custom || map.keeps_null()),
+                _ if custom => self.free(),
                 Shape::Scalar(s) if s.is_raw() => self.raw(),
-                _ if custom => self.raw(),
                 _ => self.misfit("object", shape),
             },
             b'[' => match shape {
                 Shape::List(list) => self.list(list.item(), custom),
                 Shape::Either(ty, Alternative::List) => self.list(Shape::Struct(ty), false),
                 Shape::Either(_, Alternative::Strings) => self.list(Shape::Scalar(Scalar::String), false),
+                _ if custom => self.free(),
                 Shape::Scalar(s) if s.is_raw() => self.raw(),
-                _ if custom => self.raw(),
                 _ => self.misfit("array", shape),
             },
             b'n' => self.reader.word("null").map(|()| Value::Null),
@@ -127,6 +127,13 @@ impl<'a> Decoder<'a, '_> {
 
     fn raw(&mut self) -> Result<Value, Syntax> {
         untyped(&mut self.reader, &mut |_| {})
+    }
+
+    /// A part of a custom resource that its schema says nothing of.
+    fn free(&mut self) -> Result<Value, Syntax> {
+        let mut value = self.raw()?;
+        canonical::sort_deep(&mut value);
+        Ok(value)
     }
 
     fn misfit(&mut self, what: &'static str, shape: Shape<'a>) -> Result<Value, Syntax> {
@@ -177,15 +184,17 @@ impl<'a> Decoder<'a, '_> {
         Ok(canonical::kept(field, value))
     }
 
-    fn map(&mut self, item: Shape<'a>, custom: bool) -> Result<Value, Syntax> {
+    fn map(&mut self, item: Shape<'a>, custom: bool, nulls: bool) -> Result<Value, Syntax> {
         let mut entries: Vec<(Key, Value)> = Vec::new();
         let mut sorted = true;
         let mut more = self.reader.enter(b'}')?;
         while more {
             let key = self.reader.key()?;
             let value = self.entry(&key, item, custom)?;
-            sorted = sorted && entries.last().is_none_or(|(last, _)| last.as_ref() < key.as_ref());
-            entries.push((Cow::Owned(key.into_owned()), value));
+            if nulls || !value.is_null() {
+                sorted = sorted && entries.last().is_none_or(|(last, _)| last.as_ref() < key.as_ref());
+                entries.push((Cow::Owned(key.into_owned()), value));
+            }
             more = self.reader.more(b'}')?;
         }
         if !sorted {
@@ -208,20 +217,27 @@ impl<'a> Decoder<'a, '_> {
         Ok(if value.is_null() && !custom { canonical::zero(item) } else { value })
     }
 
-    /// Part of a custom resource: known entries by their shapes, sorted by name.
+    /// Part of a custom resource: known entries by their shapes, sorted by name; without those that are `null`
+    /// where that is no value and nothing can be filled in.
     fn custom(&mut self, ty: TypeRef<'a>) -> Result<Value, Syntax> {
         let mut entries: Vec<(Key, Value)> = Vec::new();
+        let mut next = 0;
         let mut more = self.reader.enter(b'}')?;
         while more {
             let key = self.reader.key()?;
-            match ty.find(&key, 0) {
+            match ty.find(&key, next) {
                 Some((place, field)) => {
+                    next = place + 1;
                     self.path.push(Step::Field(ty, field.name()));
-                    let value = self.value(field.shape(), true)?;
+                    // Metadata is of a built-in type and is held to it.
+                    let custom = !matches!(field.shape(), Shape::Struct(ty) if !ty.is_custom());
+                    let value = self.value(field.shape(), custom)?;
                     self.path.pop();
-                    entries.push((ty.key(place), value));
+                    if !value.is_null() || field.keeps_null() {
+                        entries.push((ty.key(place), value));
+                    }
                 }
-                None if ty.keeps_unknown() => entries.push((Cow::Owned(key.into_owned()), self.raw()?)),
+                None if ty.keeps_unknown() => entries.push((Cow::Owned(key.into_owned()), self.free()?)),
                 None => {
                     self.faults.unknown(&self.path, &key);
                     self.reader.skip()?;

@@ -1,7 +1,7 @@
 //! Types as OpenAPI definitions (v2) and component schemas (v3).
 
 use super::descriptions::{Descriptions, TypeTexts};
-use super::{Dialect, Options};
+use super::{CustomTypes, Dialect, Options, Sources};
 use crate::resource::GroupVersionKind;
 use crate::schema::{self, Alternative, FieldRef, ListType, Literal, MapType, Scalar, Shape, TypeRef};
 use crate::value;
@@ -15,6 +15,7 @@ pub(super) struct Definitions<'a> {
     dialect: Dialect,
     options: Options,
     texts: &'a Descriptions,
+    custom: &'a CustomTypes,
     /// Group and version of the document; all for v2.
     own: Option<(&'a str, &'a str)>,
     done: BTreeMap<String, Value>,
@@ -22,13 +23,9 @@ pub(super) struct Definitions<'a> {
 }
 
 impl<'a> Definitions<'a> {
-    pub(super) fn new(
-        dialect: Dialect,
-        options: Options,
-        texts: &'a Descriptions,
-        own: Option<(&'a str, &'a str)>,
-    ) -> Self {
-        Definitions { dialect, options, texts, own, done: BTreeMap::new(), wanted: BTreeSet::new() }
+    pub(super) fn new(dialect: Dialect, sources: Sources<'a>, own: Option<(&'a str, &'a str)>) -> Self {
+        let Sources { options, texts, custom } = sources;
+        Definitions { dialect, options, texts, custom, own, done: BTreeMap::new(), wanted: BTreeSet::new() }
     }
 
     /// A reference to a type, which becomes part of the document.
@@ -55,6 +52,10 @@ impl<'a> Definitions<'a> {
     }
 
     fn definition(&mut self, name: &str) -> Value {
+        if let Some(custom) = self.custom.0.get(name) {
+            custom.needs.iter().for_each(|need| drop(self.reference(need)));
+            return if self.dialect == Dialect::V2 { custom.v2.clone() } else { custom.v3.clone() };
+        }
         let mut out = match schema::named(name) {
             Some(ty) if self.simple(name).is_none() => self.object(ty),
             _ => self.simple(name).unwrap_or_else(Value::object),
@@ -292,6 +293,7 @@ fn literal(literal: &Literal) -> Value {
         Literal::Int(n) => Value::Int(*n),
         Literal::Str(s) => Value::from(s.as_ref()),
         Literal::Json(text) => serde_json::from_str(text).expect("defaults in the schema are JSON"),
+        Literal::Value(value) => value.as_ref().clone(),
     }
 }
 

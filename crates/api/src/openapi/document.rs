@@ -1,10 +1,9 @@
 //! Whole documents: paths and the definitions that they refer to.
 
 use super::definitions::Definitions;
-use super::descriptions::Descriptions;
 use super::params::Param;
 use super::paths::{Content, Operation, PathItem};
-use super::{Dialect, Options};
+use super::{Dialect, Sources};
 use crate::value;
 use crate::value::Value;
 use std::collections::BTreeMap;
@@ -23,8 +22,8 @@ fn security_schemes() -> Value {
 }
 
 /// The one document of v2.
-pub(super) fn v2(paths: &BTreeMap<String, PathItem>, version: &str, options: Options, texts: &Descriptions) -> Value {
-    let mut writer = V2 { definitions: Definitions::new(Dialect::V2, options, texts, None), shared: BTreeMap::new() };
+pub(super) fn v2(paths: &BTreeMap<String, PathItem>, version: &str, sources: Sources<'_>) -> Value {
+    let mut writer = V2 { definitions: Definitions::new(Dialect::V2, sources, None), shared: BTreeMap::new() };
     let items: Value = paths.iter().map(|(path, item)| (path.clone(), writer.item(item))).collect();
     value!({
         "definitions": (writer.definitions.finish()),
@@ -127,11 +126,10 @@ fn describe(operation: &Operation, out: &mut Value) {
 pub(super) fn v3<'a>(
     paths: impl Iterator<Item = (&'a String, &'a PathItem)>,
     version: &str,
-    options: Options,
-    texts: &Descriptions,
+    sources: Sources<'_>,
     own: Option<(&str, &str)>,
 ) -> Value {
-    let mut definitions = Definitions::new(Dialect::V3, options, texts, own);
+    let mut definitions = Definitions::new(Dialect::V3, sources, own);
     let items: Value = paths.map(|(path, item)| (path.clone(), v3_item(item, &mut definitions))).collect();
     let mut components = Value::object();
     let schemas = definitions.finish();

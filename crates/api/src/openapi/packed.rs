@@ -25,7 +25,7 @@ impl Packed {
         Self::of(document, Dialect::V2)
     }
 
-    fn of(document: &Value, dialect: Dialect) -> Self {
+    pub(super) fn of(document: &Value, dialect: Dialect) -> Self {
         let mut json = Vec::new();
         crate::codec::write_json(document, &mut json);
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

@@ -93,6 +93,11 @@ pub(super) fn selection() -> impl Iterator<Item = Param> {
     LIST.iter().filter(|p| !matches!(p.name, "watch" | "allowWatchBookmarks")).cloned()
 }
 
+/// The version to read at least.
+pub(super) fn resource_version() -> impl Iterator<Item = Param> {
+    LIST.iter().filter(|p| p.name == "resourceVersion").cloned()
+}
+
 pub(super) const DELETE: &[Param] = &[
     DRY_RUN,
     query(

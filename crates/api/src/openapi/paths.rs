@@ -1,7 +1,7 @@
 //! The operations of every served resource, as upstream's installer registers them.
 
-use super::Options;
 use super::params::{self, Param};
+use super::{Options, model_name};
 use crate::resource::{ResourceDef, SubresourceDef};
 use crate::schema;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +44,10 @@ pub(super) fn all<'a>(rows: impl IntoIterator<Item = &'a ResourceDef>, options: 
     let mut paths: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
     let mut versions = BTreeSet::new();
     for row in rows {
-        versions.insert((row.group, row.version));
+        // Discovery of custom resources is not told of.
+        if row.ty.is_some() {
+            versions.insert((row.group, row.version));
+        }
         let installer = Installer { row, sub: None, options };
         installer.install(&mut paths);
         for sub in row.sub.iter() {
@@ -155,6 +158,19 @@ impl Installer<'_> {
         }
     }
 
+    /// A custom resource: told of by another part of upstream, with differences.
+    fn is_custom(&self) -> bool {
+        self.row.ty.is_none()
+    }
+
+    fn media(&self) -> Vec<&'static str> {
+        if self.is_custom() { vec![JSON, YAML] } else { media(self.options) }
+    }
+
+    fn stream_media(&self) -> Vec<&'static str> {
+        if self.is_custom() { vec![JSON, YAML] } else { stream_media(self.options) }
+    }
+
     /// Group, version and kind spoken.
     fn kind(&self) -> (&str, &str, &str) {
         self.sub.map_or((self.row.group, self.row.version, self.row.kind), |s| (s.group, s.version, s.kind))
@@ -163,6 +179,9 @@ impl Installer<'_> {
     /// The full name of the type spoken.
     fn type_name(&self) -> String {
         let (group, version, kind) = self.kind();
+        if self.is_custom() && group == self.row.group {
+            return model_name(group, version, kind);
+        }
         let ty = if self.sub.is_none() { self.row.ty } else { schema::kind(group, version, kind) };
         ty.map_or_else(|| kind.to_owned(), |ty| ty.name().to_owned())
     }
@@ -215,7 +234,7 @@ impl Installer<'_> {
         if self.has("deletecollection") {
             add(&collection, self.delete_collection());
         }
-        if self.has("watch") {
+        if self.has("watch") && !self.is_custom() {
             add(&format!("watch/{collection}"), self.watch_list(self.row.namespaced, "List"));
             add(&format!("watch/{item}"), self.watch());
             if self.row.namespaced {
@@ -268,8 +287,8 @@ impl Installer<'_> {
             kind: Some((group.to_owned(), version.to_owned(), kind.to_owned())),
             params: Vec::new(),
             body: None,
-            consumes: vec!["*/*"],
-            produces: media(self.options),
+            consumes: if self.is_custom() { vec![JSON, YAML] } else { vec!["*/*"] },
+            produces: self.media(),
             answers: Vec::new(),
         }
     }
@@ -301,11 +320,11 @@ impl Installer<'_> {
     }
 
     fn list(&self, namespaced: bool, suffix: &str) -> Operation {
-        let what = if self.has("watch") { "list or watch" } else { "list" };
+        let what = if self.has("watch") && !self.is_custom() { "list or watch" } else { "list" };
         let text = format!("{what} objects of kind {}", self.row.kind);
         let draft = Draft { method: "get", action: "list", verb: "list", suffix, namespaced, text };
         let mut operation = self.on_collection(draft, params::LIST.iter().cloned());
-        operation.produces = stream_media(self.options);
+        operation.produces = self.stream_media();
         operation.answers = answers(&["200"], &self.list_type_name());
         operation
     }
@@ -356,6 +375,9 @@ impl Installer<'_> {
         let text = format!("read {}the specified {}", self.of_sub(), self.row.kind);
         let more = params::options(self.row.plural, self.sub_name());
         let mut operation = self.on_item(self.draft("get", "get", "read", text), more);
+        if self.is_custom() {
+            operation.params.extend(params::resource_version());
+        }
         operation.answers = answers(&["200"], &self.type_name());
         if self.sub_name() == "log" {
             operation.produces.insert(0, "text/plain");
@@ -376,8 +398,12 @@ impl Installer<'_> {
         let text = format!("partially update {}the specified {}", self.of_sub(), self.row.kind);
         let mut operation = self.on_item(self.draft("patch", "patch", "patch", text), params::PATCH);
         operation.consumes = patch_media(self.options);
+        if self.is_custom() {
+            operation.consumes.retain(|m| !m.starts_with("application/strategic") && !m.ends_with("cbor"));
+        }
         operation.body = Some((format!("{META}Patch"), true));
-        operation.answers = answers(&["200", "201"], &self.type_name());
+        let codes: &[&str] = if self.is_custom() { &["200"] } else { &["200", "201"] };
+        operation.answers = answers(codes, &self.type_name());
         operation
     }
 

@@ -1,11 +1,18 @@
 //! Schemas made at run time: what CustomResourceDefinitions compile to.
 
+use super::names;
 use super::tables::{
     DefaultDef, FieldDef, FlatDef, ListType, Literal, MapType, Name, NoteDef, Scalar, Schema, ShapeDef, Span, TypeDef,
     TypeForm, field_flag, type_flag,
 };
 use super::view::TypeRef;
+use crate::value::Value;
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// The notes that every builder begins with.
+const PLAIN: u16 = 0;
+const NULLABLE: u16 = 1;
 
 /// Gathers types of custom resources. Types may refer to each other before their fields are known.
 #[derive(Default)]
@@ -14,6 +21,7 @@ pub struct Builder {
     fields: Vec<FieldDef>,
     flat: Vec<FlatDef>,
     shapes: Vec<ShapeDef>,
+    known: HashMap<ShapeDef, u16>,
     words: Vec<Name>,
     notes: Vec<NoteDef>,
     defaults: Vec<DefaultDef>,
@@ -38,14 +46,36 @@ pub struct CustomField {
     pub required: bool,
     /// `null` is a value.
     pub nullable: bool,
-    /// Filled in where absent: JSON text.
-    pub default: Option<String>,
+    /// Filled in where absent.
+    pub default: Option<Value>,
+}
+
+/// The items of a list, or the values of a map.
+#[derive(Clone, Debug)]
+pub struct CustomItems {
+    /// What they look like.
+    pub shape: ShapeId,
+    /// `null` is a value.
+    pub nullable: bool,
+    /// Takes the place of `null` where that is no value.
+    pub default: Option<Value>,
+}
+
+impl CustomItems {
+    /// Items that say nothing about `null`.
+    pub fn of(shape: ShapeId) -> Self {
+        CustomItems { shape, nullable: false, default: None }
+    }
 }
 
 impl Builder {
+    /// As many lists, maps and objects as a schema can tell apart.
+    pub const MAX_SHAPES: usize = 60_000;
+
     /// Nothing yet.
     pub fn new() -> Self {
-        Builder { notes: vec![NoteDef::default()], ..Builder::default() }
+        let nullable = NoteDef { nullable: true, ..NoteDef::default() };
+        Builder { notes: vec![NoteDef::default(), nullable], ..Builder::default() }
     }
 
     /// A new type without fields. An open one keeps fields it does not know; an atomic one is applied as one unit.
@@ -72,16 +102,17 @@ impl Builder {
         let (first_field, first_flat) = (self.fields.len(), self.flat.len());
         let first_default = self.defaults.len();
         for (place, field) in fields.iter().enumerate() {
-            let name: Name = Cow::Owned(field.name.clone());
+            let name: Name = names::intern(&field.name);
             let mut flags = field_flag::POINTER;
             flags |= if field.required { field_flag::REQUIRED } else { 0 };
             flags |= if field.nullable { field_flag::NULLABLE } else { 0 };
+            flags |= if field.default.is_some() { field_flag::FILLED } else { 0 };
             self.flat.push(FlatDef { name: name.clone(), field: narrow(self.fields.len()) });
             let place = u16::try_from(place).expect("types have fewer than 65536 fields");
             self.fields.push(FieldDef { name: name.clone(), number: 0, flags, shape: field.shape.0, note: 0, place });
             if let Some(default) = &field.default {
                 let path = self.words([name]);
-                self.defaults.push(DefaultDef { path, value: Literal::Json(Cow::Owned(default.clone())) });
+                self.defaults.push(DefaultDef { path, value: Literal::Value(Box::new(default.clone())) });
             }
         }
         let defaults = span(first_default, self.defaults.len());
@@ -113,22 +144,38 @@ impl Builder {
     }
 
     /// A list.
-    pub fn list(&mut self, item: ShapeId, kind: Option<ListType>, keys: &[&str]) -> ShapeId {
-        let keys = self.words(keys.iter().map(|k| Cow::Owned((*k).to_owned())));
-        self.shape(ShapeDef::List { item: item.0, kind, keys })
+    pub fn list(&mut self, items: CustomItems, kind: Option<ListType>, keys: &[&str]) -> ShapeId {
+        let keys = if keys.is_empty() { Span::default() } else { self.words(keys.iter().map(|k| names::intern(k))) };
+        let (item, note) = (items.shape.0, self.note(items));
+        self.shape(ShapeDef::List { item, kind, keys, note })
     }
 
     /// A map.
-    pub fn map(&mut self, item: ShapeId, kind: Option<MapType>) -> ShapeId {
-        self.shape(ShapeDef::Map { item: item.0, kind })
+    pub fn map(&mut self, items: CustomItems, kind: Option<MapType>) -> ShapeId {
+        let (item, note) = (items.shape.0, self.note(items));
+        self.shape(ShapeDef::Map { item, kind, note })
+    }
+
+    /// What is to be said about items: mostly nothing, or that they may be `null`.
+    fn note(&mut self, items: CustomItems) -> u16 {
+        match (items.nullable, items.default) {
+            (false, None) => PLAIN,
+            (true, None) => NULLABLE,
+            (nullable, Some(default)) => {
+                let declared = Some(Literal::Value(Box::new(default)));
+                self.notes.push(NoteDef { declared, nullable, ..NoteDef::default() });
+                u16::try_from(self.notes.len() - 1).expect("fewer notes than shapes")
+            }
+        }
     }
 
     fn shape(&mut self, shape: ShapeDef) -> ShapeId {
-        let at = self.shapes.iter().position(|s| *s == shape).unwrap_or_else(|| {
+        let next = self.shapes.len();
+        let id = *self.known.entry(shape).or_insert_with(|| {
             self.shapes.push(shape);
-            self.shapes.len() - 1
+            u16::try_from(next).expect("a definition has at most MAX_SHAPES shapes")
         });
-        ShapeId(u16::try_from(at).expect("a definition has fewer than 65536 shapes"))
+        ShapeId(id)
     }
 
     fn words(&mut self, words: impl IntoIterator<Item = Name>) -> Span {
@@ -179,7 +226,9 @@ impl Builder {
     fn holds_defaults(&self, shape: u16) -> bool {
         match self.shapes[usize::from(shape)] {
             ShapeDef::Struct(id) => self.types[id as usize].flags & type_flag::DEFAULTED != 0,
-            ShapeDef::List { item, .. } | ShapeDef::Map { item, .. } => self.holds_defaults(item),
+            ShapeDef::List { item, note, .. } | ShapeDef::Map { item, note, .. } => {
+                self.notes[usize::from(note)].declared.is_some() || self.holds_defaults(item)
+            }
             ShapeDef::Scalar(_) | ShapeDef::BuiltIn(_) => false,
         }
     }

@@ -145,6 +145,18 @@ pub(crate) fn sort(entries: &mut Vec<(Key, Value)>, mut duplicate: impl FnMut(&s
     });
 }
 
+/// Sorts the entries of all objects in a value of no known type, as Go's maps are written.
+pub(crate) fn sort_deep(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            sort(&mut object.0, |_| {});
+            object.0.iter_mut().for_each(|(_, value)| sort_deep(value));
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort_deep),
+        _ => {}
+    }
+}
+
 impl TypeRef<'_> {
     /// Restores canonical form after free-hand edits: schema order of fields, map keys sorted, required
     /// zero values written, empty optional ones dropped, times and quantities in canonical text: what

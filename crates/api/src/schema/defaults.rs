@@ -40,22 +40,30 @@ fn fill_below(shape: Shape<'_>, value: &mut Value) {
     match shape {
         Shape::Struct(ty) => ty.default(value),
         Shape::Either(ty, _) if ty.is_defaulted() => ty.default(value),
-        Shape::List(list) if holds_defaults(list.item()) => {
-            value.items_mut().iter_mut().for_each(|item| fill_below(list.item(), item));
+        Shape::List(list) if holds_defaults(shape) => {
+            value.items_mut().iter_mut().for_each(|item| fill_null(list.item(), list.item_default(), item));
         }
-        Shape::Map(map) if holds_defaults(map.item()) => {
+        Shape::Map(map) if holds_defaults(shape) => {
             let entries = value.as_object_mut().into_iter().flat_map(|o| &mut o.0);
-            entries.for_each(|(_, item)| fill_below(map.item(), item));
+            entries.for_each(|(_, item)| fill_null(map.item(), map.item_default(), item));
         }
         _ => {}
     }
 }
 
+/// An item of a list or map: `null` is filled in where it is no value, as custom resources have it.
+fn fill_null(shape: Shape<'_>, default: Option<&Literal>, item: &mut Value) {
+    if let (Value::Null, Some(Literal::Value(default))) = (&item, default) {
+        *item = default.as_ref().clone();
+    }
+    fill_below(shape, item);
+}
+
 fn holds_defaults(shape: Shape<'_>) -> bool {
     match shape {
         Shape::Struct(ty) | Shape::Either(ty, _) => ty.is_defaulted(),
-        Shape::List(list) => holds_defaults(list.item()),
-        Shape::Map(map) => holds_defaults(map.item()),
+        Shape::List(list) => list.item_default().is_some() || holds_defaults(list.item()),
+        Shape::Map(map) => map.item_default().is_some() || holds_defaults(map.item()),
         Shape::Scalar(_) => false,
     }
 }
@@ -108,6 +116,13 @@ fn fill_item(shape: Shape<'_>, value: &mut Value, path: &[Key], literal: &Litera
 /// The field's place in an object, made (as `null`) where it belongs.
 fn slot<'o>(ty: TypeRef<'_>, object: &'o mut Object, place: usize) -> &'o mut Value {
     let key = ty.key(place);
+    if ty.is_custom() {
+        let at = object.0.partition_point(|(other, _)| *other < key);
+        if object.0.get(at).is_none_or(|(other, _)| *other != key) {
+            object.0.insert(at, (key, Value::Null));
+        }
+        return &mut object.0[at].1;
+    }
     let mut next = 0;
     let mut at = object.0.len();
     for (i, (other, _)) in object.0.iter().enumerate() {
@@ -136,6 +151,7 @@ fn constant(field: FieldRef<'_>, literal: &Literal) -> Value {
         Literal::Int(n) => Value::Int(*n),
         Literal::Str(s) => Value::from(s.as_ref()),
         Literal::Json(text) => parse_json(text.as_bytes()).expect("checked when the schema was made"),
+        Literal::Value(value) => return value.as_ref().clone(),
     };
     Coercion::lenient().value(field.shape(), value)
 }

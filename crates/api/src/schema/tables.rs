@@ -1,5 +1,6 @@
 //! The tables themselves: flat arrays that refer to each other by index.
 
+use crate::value::Value;
 use std::borrow::Cow;
 
 /// A name: borrowed in built-in tables, owned in those made at run time.
@@ -133,6 +134,8 @@ pub(crate) mod field_flag {
     pub(crate) const NULLABLE: u16 = 8192;
     /// `enum` is open: `known` values only.
     pub(crate) const OPEN_ENUM: u16 = 16384;
+    /// Custom resources: has a default.
+    pub(crate) const FILLED: u16 = 32768;
 }
 
 /// One JSON field of a type, found by name.
@@ -154,9 +157,11 @@ pub(crate) struct NoteDef {
     pub(crate) one_of: Words,
     /// Declared default, as published.
     pub(crate) declared: Option<Literal>,
+    /// `null` is a value.
+    pub(crate) nullable: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ShapeDef {
     Scalar(Scalar),
     /// Of `Schema::types`.
@@ -167,10 +172,14 @@ pub(crate) enum ShapeDef {
         item: u16,
         kind: Option<ListType>,
         keys: Words,
+        /// Of `Schema::notes`, about the items: custom resources only.
+        note: u16,
     },
     Map {
         item: u16,
         kind: Option<MapType>,
+        /// Of `Schema::notes`, about the values: custom resources only.
+        note: u16,
     },
 }
 
@@ -193,6 +202,8 @@ pub enum Literal {
     Str(Cow<'static, str>),
     /// An object or a list, as JSON text.
     Json(Cow<'static, str>),
+    /// Any value: custom resources.
+    Value(Box<Value>),
 }
 
 /// What is not a struct, list or map.

@@ -47,7 +47,7 @@ fn schemas_are_built_at_run_time() {
     let root = builder.add_type("org.example.v1.Thing", false, false);
     let spec = builder.add_type("org.example.v1.Thing.spec", true, false);
     let text = builder.scalar(Scalar::String);
-    let texts = builder.list(text, Some(ListType::Set), &[]);
+    let texts = builder.list(CustomItems::of(text), Some(ListType::Set), &[]);
     let (meta, inner) = (
         builder.built_in(named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").expect("a type")),
         builder.object(spec),
@@ -57,9 +57,9 @@ fn schemas_are_built_at_run_time() {
         shape,
         required: false,
         nullable: false,
-        default: default.map(str::to_owned),
+        default: default.map(crate::Value::from),
     };
-    builder.set_fields(spec, vec![field("tags", texts, None), field("size", text, Some(r#""small""#))]);
+    builder.set_fields(spec, vec![field("tags", texts, None), field("size", text, Some("small"))]);
     let kind_and_version = [field("kind", text, None), field("apiVersion", text, None)];
     let mut fields = vec![field("spec", inner, None), field("metadata", meta, None)];
     fields.extend(kind_and_version);
@@ -78,7 +78,7 @@ fn schemas_are_built_at_run_time() {
     crate::codec::write_json(&value, &mut out);
     let expected = concat!(
         r#"{"apiVersion":"example.org/v1","kind":"Thing","metadata":{"name":"x"},"#,
-        r#""spec":{"free":{"z":1,"a":null},"size":"small","tags":["b"]}}"#
+        r#""spec":{"free":{"a":null,"z":1},"size":"small","tags":["b"]}}"#
     );
     assert_eq!(String::from_utf8(out).as_deref(), Ok(expected));
     let mut normal = value.clone();

@@ -54,6 +54,7 @@ pub struct ListRef<'a> {
     item: u16,
     kind: Option<ListType>,
     keys: Span,
+    note: u16,
     pub(crate) wrapped: bool,
 }
 
@@ -63,6 +64,7 @@ pub struct MapRef<'a> {
     schema: &'a Schema,
     item: u16,
     kind: Option<MapType>,
+    note: u16,
 }
 
 /// `patchStrategy` of a field.
@@ -331,6 +333,11 @@ impl<'a> FieldRef<'a> {
         self.has(field_flag::NULLABLE)
     }
 
+    /// Custom resources: `null` stays, as a value or until the default is filled in.
+    pub(crate) fn keeps_null(self) -> bool {
+        self.has(field_flag::NULLABLE | field_flag::FILLED)
+    }
+
     /// How a list merges under server-side apply.
     pub fn list_type(self) -> Option<ListType> {
         match self.shape() {
@@ -415,8 +422,10 @@ impl<'a> Shape<'a> {
             ShapeDef::Scalar(s) => Shape::Scalar(s),
             ShapeDef::Struct(id) => Shape::of_type(TypeRef { schema, id }),
             ShapeDef::BuiltIn(id) => Shape::of_type(TypeRef { schema: super::built_in(), id }),
-            ShapeDef::List { item, kind, keys } => Shape::List(ListRef { schema, item, kind, keys, wrapped: false }),
-            ShapeDef::Map { item, kind } => Shape::Map(MapRef { schema, item, kind }),
+            ShapeDef::List { item, kind, keys, note } => {
+                Shape::List(ListRef { schema, item, kind, keys, note, wrapped: false })
+            }
+            ShapeDef::Map { item, kind, note } => Shape::Map(MapRef { schema, item, kind, note }),
         }
     }
 
@@ -454,6 +463,11 @@ impl<'a> ListRef<'a> {
         self.kind
     }
 
+    /// What takes the place of an item that is `null`: custom resources only.
+    pub fn item_default(self) -> Option<&'a Literal> {
+        self.schema.notes[usize::from(self.note)].declared.as_ref()
+    }
+
     /// The fields that identify items, for type map.
     pub fn keys(self) -> impl ExactSizeIterator<Item = &'a str> {
         self.schema.words[self.keys.range()].iter().map(AsRef::as_ref)
@@ -482,6 +496,19 @@ impl<'a> MapRef<'a> {
     /// How it merges under server-side apply.
     pub fn map_type(self) -> Option<MapType> {
         self.kind
+    }
+}
+
+impl<'a> MapRef<'a> {
+    /// What takes the place of a value that is `null`: custom resources only.
+    pub fn item_default(self) -> Option<&'a Literal> {
+        self.schema.notes[usize::from(self.note)].declared.as_ref()
+    }
+
+    /// Custom resources: entries of `null` stay, as values or until defaults are filled in.
+    pub(crate) fn keeps_null(self) -> bool {
+        let note = &self.schema.notes[usize::from(self.note)];
+        note.nullable || note.declared.is_some()
     }
 }
 

@@ -63,15 +63,27 @@ pub(super) fn dedup_owners(cx: &RequestContext, object: &mut Value, after_admiss
 pub(super) fn validate(object: &Value, namespaced: bool, name_check: fn(&str) -> Vec<String>, errors: &mut Errors) {
     let metadata = &object["metadata"];
     let path = Path::new("metadata");
+    if metadata["name"].str().is_empty() {
+        errors.required(&path.child("name"), "name or generateName is required");
+    }
+    validate_fields(metadata, namespaced, name_check, &path, errors);
+}
+
+/// What is wrong with the metadata of an object inside another: it needs no name.
+pub(crate) fn validate_nested(metadata: &Value, namespaced: bool, path: &Path, errors: &mut Errors) {
+    validate_fields(metadata, namespaced, names::path_segment, path, errors);
+}
+
+fn validate_fields(metadata: &Value, namespaced: bool, name_check: names::Check, path: &Path, errors: &mut Errors) {
     let prefix = metadata["generateName"].str();
     if !prefix.is_empty() {
         each(errors, &path.child("generateName"), prefix, name_check(&mask_trailing_dash(prefix)));
     }
-    match metadata["name"].str() {
-        "" => errors.required(&path.child("name"), "name or generateName is required"),
-        name => each(errors, &path.child("name"), name, name_check(name)),
+    let name = metadata["name"].str();
+    if !name.is_empty() {
+        each(errors, &path.child("name"), name, name_check(name));
     }
-    validate_namespace(metadata, namespaced, &path, errors);
+    validate_namespace(metadata, namespaced, path, errors);
     if metadata["generation"].as_i64().unwrap_or(0) < 0 {
         errors.invalid(&path.child("generation"), metadata["generation"].clone(), "must be greater than or equal to 0");
     }
@@ -113,7 +125,7 @@ pub(crate) fn validate_labels(labels: &Value, path: &Path, errors: &mut Errors) 
     }
 }
 
-fn validate_annotations(annotations: &Value, path: &Path, errors: &mut Errors) {
+pub(crate) fn validate_annotations(annotations: &Value, path: &Path, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in annotations.entries() {
         each(errors, path, key, names::qualified_name(&key.to_lowercase()));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::{Builder, CustomField, ListType, MapType, Scalar, Schema, ShapeId, TypeId};
+use crate::schema::{Builder, CustomField, CustomItems, ListType, MapType, Scalar, Schema, ShapeId, TypeId};
 
 fn field(name: &str, shape: ShapeId) -> CustomField {
     CustomField { name: name.to_owned(), shape, required: false, nullable: false, default: None }
@@ -10,7 +10,7 @@ pub(super) fn thing(atomic: bool) -> (Schema, TypeId) {
     let mut b = Builder::new();
     let (string, int) = (b.scalar(Scalar::String), b.scalar(Scalar::Int64));
     let item = b.add_type("Item", false, false);
-    let kind = CustomField { default: Some("\"plain\"".to_owned()), ..field("kind", string) };
+    let kind = CustomField { default: Some(Value::from("plain")), ..field("kind", string) };
     b.set_fields(item, vec![field("name", string), kind, field("value", int)]);
     let item = b.object(item);
     let any = b.scalar(Scalar::Any);
@@ -19,10 +19,10 @@ pub(super) fn thing(atomic: bool) -> (Schema, TypeId) {
     let open_shape = b.object(open);
     let mut fields: Vec<CustomField> = ["a", "b", "c"].iter().map(|name| field(name, int)).collect();
     fields.extend([
-        field("map", b.map(string, Some(if atomic { MapType::Atomic } else { MapType::Granular }))),
-        field("list", b.list(item, Some(ListType::Map), &["name", "kind"])),
-        field("set", b.list(string, Some(ListType::Set), &[])),
-        field("atomic", b.list(string, Some(ListType::Atomic), &[])),
+        field("map", b.map(CustomItems::of(string), Some(if atomic { MapType::Atomic } else { MapType::Granular }))),
+        field("list", b.list(CustomItems::of(item), Some(ListType::Map), &["name", "kind"])),
+        field("set", b.list(CustomItems::of(string), Some(ListType::Set), &[])),
+        field("atomic", b.list(CustomItems::of(string), Some(ListType::Atomic), &[])),
         field("any", any),
         field("open", open_shape),
     ]);

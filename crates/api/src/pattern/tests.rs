@@ -1,0 +1,87 @@
+use super::*;
+
+#[test]
+fn matches_as_go_does() {
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        (r"^\d+$", &["12"], &["٣", "a", "1\n"]),
+        (r"^\w\s\S$", &["a b", "_\tx"], &["é b"]),
+        (r"^[\d\-a-c]+$", &["1-b"], &["d"]),
+        (r"^[^\s]$", &["x"], &[" "]),
+        (r"^[\D]$", &["x"], &["1"]),
+        (r"^[a[b]$", &["a", "[", "b"], &["]"]),
+        (r"^[]a]$", &["]", "a"], &["b"]),
+        (r"^[a&&b~~c-]$", &["&", "~", "-", "a"], &["d"]),
+        (r"^{$", &["{"], &["a"]),
+        (r"^a{,2}$", &["a{,2}"], &["aa"]),
+        (r"^a{2,3}$", &["aa", "aaa"], &["a", "aaaa"]),
+        (r"^a{2,}?b$", &["aab"], &["ab"]),
+        (r"\bfoo\b", &["a foo b"], &["afoo"]),
+        (r"^\<\>\_\@$", &["<>_@"], &["a"]),
+        (r"^\Qa.b\E+$", &["a.bb"], &["axb"]),
+        (r"^\101\x42\x{43}$", &["ABC"], &["abc"]),
+        (r"^(?i)abc$", &["AbC"], &["abd"]),
+        (r"^(?P<x>a)(?<y>b)$", &["ab"], &["a"]),
+        (r"^\p{Lu}\pL\P{Lu}\p{^Lu}$", &["Aabb"], &["aabb"]),
+        (r"^[[:alpha:][:^digit:]]$", &["x", "-"], &["1"]),
+        (r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", &["a.b-c"], &["-a", "A"]),
+        (r"^[^/\\]+$", &["ab"], &["a/b", "a\\b"]),
+        (r"", &["", "x"], &[]),
+        (r"^$|a", &["", "xa"], &["b"]),
+        (r"a\Bb", &["ab"], &["a b"]),
+    ];
+    for (pattern, yes, no) in cases {
+        let regex = compile(pattern).unwrap_or_else(|e| panic!("{pattern}: {e}"));
+        for text in *yes {
+            assert!(regex.is_match(text), "{pattern} on {text:?}: {regex}");
+        }
+        for text in *no {
+            assert!(!regex.is_match(text), "{pattern} on {text:?}: {regex}");
+        }
+    }
+}
+
+#[test]
+fn errors_are_gos() {
+    let cases = [
+        ("(a", "missing closing ): `(a`"),
+        ("a)", "unexpected ): `a)`"),
+        ("*a", "missing argument to repetition operator: `*`"),
+        ("a|+", "missing argument to repetition operator: `+`"),
+        ("a**", "invalid nested repetition operator: `**`"),
+        ("a+?+", "invalid nested repetition operator: `+?+`"),
+        ("a{1001}", "invalid repeat count: `{1001}`"),
+        ("a{3,2}", "invalid repeat count: `{3,2}`"),
+        ("(?!a)", "invalid or unsupported Perl syntax: `(?!`"),
+        ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+        ("(?<!a)", "invalid or unsupported Perl syntax: `(?<`"),
+        ("(?x)a", "invalid or unsupported Perl syntax: `(?x`"),
+        ("[a", "missing closing ]: `[a`"),
+        ("[z-a]", "invalid character class range: `z-a`"),
+        ("[a-\\d]", "invalid character class range: `a-\\d`"),
+        ("\\y", "invalid escape sequence: `\\y`"),
+        ("\\1", "invalid escape sequence: `\\1`"),
+        ("a\\", "trailing backslash at end of expression: ``"),
+        ("\\p{Nope}", "invalid character class range: `\\p{Nope}`"),
+        ("[[:nope:]]", "invalid character class range: `[:nope:]`"),
+    ];
+    for (pattern, text) in cases {
+        assert_eq!(translate(pattern).unwrap_err().to_string(), format!("error parsing regexp: {text}"), "{pattern}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn never_panics(pattern in "[a-c(){}\\[\\]*+?|^$.\\\\dwpPLxQE0-9,:<>=!-]{0,24}") {
+        if let Ok(ours) = translate(&pattern) {
+            // What we let through, our engine takes too.
+            if let Err(why) = regex::Regex::new(&ours) {
+                proptest::prop_assert!(why.to_string().contains("size") || pattern.contains("(?"), "{pattern} {ours}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn never_panics_on_any_text(pattern in ".{0,32}") {
+        let _ = translate(&pattern);
+    }
+}

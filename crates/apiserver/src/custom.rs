@@ -1,0 +1,25 @@
+//! Custom resources: what a CustomResourceDefinition is compiled to.
+//!
+//! A [`Definition`] is made from the stored object and never changes; it is shared behind an `Arc`. Per version it
+//! holds the same tables that built-in resources have (decoding, pruning, defaults, patches and apply are theirs) and
+//! what is particular to custom resources: validation by schema and rules, columns, selectable fields, the paths of
+//! the scale subresource. [`Definition::rows`] gives what the server serves them by.
+
+mod columns;
+pub(crate) mod conversion;
+pub(crate) mod definition;
+mod jsonpath;
+pub mod open_api;
+mod paths;
+mod props;
+mod prune;
+mod resource;
+mod structural;
+mod tables;
+pub(crate) mod value;
+mod version;
+
+pub use columns::Column;
+pub use conversion::{Batch, Conversion, ConversionError};
+pub use definition::{CompileError, Definition};
+pub use version::{Scale, Selectable, Version};

@@ -1,0 +1,223 @@
+//! What is wrong with the schema of a version.
+
+mod lists;
+mod rules;
+
+pub(super) use lists::{map_list_keys, non_atomic_set};
+
+use super::defaults;
+use super::options::{Options, TYPES, is_type};
+use crate::custom::props::{JUNCTORS, Props};
+use crate::custom::structural;
+use kaji_api::Value;
+use kaji_api::field::{Errors, Path};
+
+/// What may stand at the root where status is a subresource, as upstream lists it.
+const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength \
+                       MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties \
+                       ExternalDocs Example XPreserveUnknownFields XValidations]";
+
+/// What may not.
+const NOT_AT_ROOT: [&str; 22] = [
+    "id",
+    "$schema",
+    "$ref",
+    "nullable",
+    "default",
+    "enum",
+    "maxProperties",
+    "minProperties",
+    "allOf",
+    "oneOf",
+    "anyOf",
+    "not",
+    "additionalProperties",
+    "patternProperties",
+    "dependencies",
+    "additionalItems",
+    "definitions",
+    "x-kubernetes-embedded-resource",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
+];
+
+/// The `schema` of a version. With `status`, values of status are validated by themselves.
+pub(super) fn validation(validation: &Value, status: bool, options: &Options, path: &Path, e: &mut Errors) {
+    let schema = Props(&validation["openAPIV3Schema"]);
+    if schema.0.is_null() {
+        return;
+    }
+    let path = path.child("openAPIV3Schema");
+    let mut found = Errors::new();
+    if status {
+        root_with_status(schema, &path, &mut found);
+    }
+    if schema.nullable() {
+        found.forbidden(&path.child("nullable"), "nullable cannot be true at the root");
+    }
+    let mut no_structure = None;
+    if options.structural {
+        match structural::unsupported(schema) {
+            Err(why) => no_structure = Some(why),
+            Ok(()) => {
+                let mut wrong = structural::validate(&path, schema);
+                if wrong.is_empty() {
+                    wrong = defaults::validate(schema, options.pruned_defaults, &path);
+                }
+                found.append(wrong);
+            }
+        }
+    }
+    let mut walk = Walk { options, errors: Errors::new() };
+    walk.schema(schema, &path, &Place::root(options));
+    found.append(walk.errors);
+    if let (Some(why), true) = (no_structure, found.is_empty()) {
+        found.invalid(&path, "", &why);
+    }
+    e.append(found);
+}
+
+fn root_with_status(schema: Props<'_>, path: &Path, e: &mut Errors) {
+    let given = |field: &&&str| !schema.0[**field].is_zero();
+    let early = NOT_AT_ROOT.iter().take(3).find(given);
+    if early.is_none() && !matches!(schema.ty(), "" | "object") {
+        let text =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        e.invalid(&path.child("type"), schema.ty(), text);
+    } else if early.or_else(|| NOT_AT_ROOT.iter().find(given)).is_some() {
+        let text =
+            format!("only {AT_ROOT} fields are allowed at the root of the schema if the status subresource is enabled");
+        e.invalid(path, schema.0.clone(), &text);
+    }
+}
+
+/// What holds at a place because of what is around it.
+#[derive(Clone)]
+struct Place {
+    is_root: bool,
+    /// Why no defaults may stand here.
+    no_defaults: Option<String>,
+    /// Inside the type or metadata of a resource.
+    in_meta: bool,
+    valid_types: bool,
+}
+
+impl Place {
+    fn root(options: &Options) -> Self {
+        let valid_types = options.valid_types;
+        Place { is_root: true, no_defaults: None, in_meta: false, valid_types }
+    }
+
+    fn below(&self) -> Self {
+        Place { is_root: false, ..self.clone() }
+    }
+}
+
+struct Walk<'o> {
+    options: &'o Options,
+    errors: Errors,
+}
+
+impl Walk<'_> {
+    fn schema(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+        self.own(s, path, place);
+        self.additional(s, path, place);
+        self.properties(s, path, place);
+        self.nested(s, path, place);
+        if !s.0["items"].is_zero() {
+            self.items(s, path, place);
+        }
+        for (name, dependency) in s.map("dependencies").filter(|(_, d)| d.0.as_object().is_some()) {
+            self.schema(dependency, &path.child("dependencies").key(name), &place.below());
+        }
+        lists::validate(s, path, self.options, &mut self.errors);
+        rules::texts(s, &path.child("x-kubernetes-validations"), &mut self.errors);
+    }
+
+    fn own(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+        let e = &mut self.errors;
+        if place.valid_types && !s.ty().is_empty() && !is_type(s.ty()) {
+            e.not_supported(&path.child("type"), s.ty(), &TYPES);
+        }
+        if let (Some(reason), Some(_)) = (&place.no_defaults, s.default()) {
+            e.forbidden(&path.child("default"), &format!("must not be set {reason}"));
+        }
+        let unsupported = ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"];
+        for field in unsupported {
+            let value = &s.0[field];
+            let given = if matches!(field, "additionalItems" | "$ref") { !value.is_null() } else { !value.is_zero() };
+            if given {
+                e.forbidden(&path.child(field), &format!("{field} is not supported"));
+            }
+        }
+        if s.ty() == "null" {
+            e.forbidden(&path.child("type"), "type cannot be set to null, use nullable as an alternative");
+        }
+        if !s.0["items"].items().is_empty() {
+            e.forbidden(&path.child("items"), "items must be a schema object and not an array");
+        }
+        if place.in_meta && s.embedded() {
+            e.forbidden(&path.child("x-kubernetes-embedded-resource"), "must not be used inside of resource meta");
+        }
+        if s.0["uniqueItems"].bool() {
+            let text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+            e.forbidden(&path.child("uniqueItems"), text);
+        }
+    }
+
+    fn additional(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+        if !s.has_additional() {
+            return;
+        }
+        let at = path.child("additionalProperties");
+        if s.has_properties() && s.0["additionalProperties"].as_bool() != Some(true) {
+            self.errors.forbidden(&at, "additionalProperties and properties are mutual exclusive");
+        }
+        let mut below = place.below();
+        if place.in_meta {
+            below.no_defaults = Some("inside additionalProperties applying to object metadata".to_owned());
+        }
+        if let Some(additional) = s.additional() {
+            self.schema(additional, &at, &below);
+        }
+    }
+
+    fn properties(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+        for (name, property) in s.properties() {
+            let mut below = place.below();
+            if (place.is_root || s.embedded()) && matches!(name, "metadata" | "kind" | "apiVersion") {
+                below.in_meta = true;
+                if place.is_root {
+                    below.no_defaults = Some(format!("in top-level {name}"));
+                }
+            }
+            self.schema(property, &path.child("properties").key(name), &below);
+        }
+    }
+
+    fn nested(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+        if let Some(not) = s.schema("not") {
+            self.schema(not, &path.child("not"), &place.below());
+        }
+        for junctor in [JUNCTORS[0], JUNCTORS[2], JUNCTORS[1]] {
+            for (i, one) in s.list(junctor).enumerate() {
+                self.schema(one, &path.child(junctor).index(i), &place.below());
+            }
+        }
+        for (name, definition) in s.map("definitions") {
+            self.schema(definition, &path.child("definitions").key(name), &place.below());
+        }
+    }
+
+    fn items(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+        let below = place.below();
+        if let Some(items) = s.items() {
+            self.schema(items, &path.child("items"), &below);
+        }
+        for (i, items) in s.list("items").enumerate() {
+            self.schema(items, &path.child("items").index(i), &below);
+        }
+    }
+}
