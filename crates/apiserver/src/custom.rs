@@ -6,20 +6,25 @@
 //! the scale subresource. [`Definition::rows`] gives what the server serves them by.
 
 mod columns;
+mod controller;
 pub(crate) mod conversion;
 pub(crate) mod definition;
+pub(crate) mod finalize;
 mod jsonpath;
+mod names;
 pub mod open_api;
 mod paths;
 mod props;
 mod prune;
 mod resource;
+mod scale;
 mod structural;
 mod tables;
 pub(crate) mod value;
 mod version;
 
 pub use columns::Column;
+pub(crate) use controller::Controller;
 pub use conversion::{Batch, Conversion, ConversionError};
 pub use definition::{CompileError, Definition};
 pub use version::{Scale, Selectable, Version};

@@ -88,7 +88,7 @@ fn in_stored_version<'a>(row: &ResourceDef, object: &'a Value) -> Cow<'a, Value>
         None => Cow::Borrowed(object),
         Some(stored) => {
             let mut object = object.clone();
-            convert::to_storage(row, stored, &mut object);
+            convert::built_in_to_storage(row, stored, &mut object);
             Cow::Owned(object)
         }
     }

@@ -4,6 +4,7 @@ mod table;
 
 pub(crate) use table::CustomRows;
 
+use crate::custom::{Conversion, Version};
 use crate::strategy::{self, Strategy};
 use kaji_api::ResourceDef;
 use kaji_api::schema::{Schema, TypeId, TypeRef};
@@ -30,6 +31,12 @@ pub struct CustomRow {
     pub root: TypeId,
     /// Defaults, validation, selectable fields.
     pub strategy: Box<dyn Strategy>,
+    /// What the definition says of this version.
+    pub version: Arc<Version>,
+    /// The kind of lists.
+    pub list_kind: String,
+    /// How objects come from one version to another.
+    pub conversion: Conversion,
 }
 
 impl Row {
@@ -51,6 +58,14 @@ impl Row {
         match self {
             Row::BuiltIn(def) => strategy::of(def),
             Row::Custom(custom) => custom.strategy.as_ref(),
+        }
+    }
+
+    /// The kind of lists of its objects.
+    pub fn list_kind(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Row::Custom(custom) => custom.list_kind.as_str().into(),
+            Row::BuiltIn(def) => format!("{}List", def.kind).into(),
         }
     }
 

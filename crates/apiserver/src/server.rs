@@ -96,6 +96,9 @@ impl Api {
         }));
         let _ = api.0.authenticators.set(authn::chain(&api)?);
         let _ = api.0.authorizers.set(authz::chain(&api));
+        // Served before anything may ask for them.
+        let custom = crate::custom::Controller::start(&api).await;
+        tokio::spawn(custom.run());
         crate::bootstrap::run(&api).await.map_err(StartError::Bootstrap)?;
         if let Some(audit) = api.0.audit.clone() {
             let file = audit.policy_file().to_owned();

@@ -125,6 +125,9 @@ pub trait Strategy: Send + Sync {
         None
     }
 
+    /// Adds what a deletion has to wait for, before it is marked on the object.
+    fn begin_deletion(&self, _obj: &mut Value) {}
+
     /// The object's owners keep or lose it when no propagation is asked for (upstream
     /// `DefaultGarbageCollectionPolicy`): `"background"` or `"orphan"`.
     fn default_propagation(&self) -> &'static str {

@@ -25,7 +25,7 @@ pub(crate) fn handles(sub: &str) -> bool {
 /// What GET on the subresource shows, if it is of another kind than the object.
 pub(crate) fn view(scope: &Scope<'_>, object: &Value) -> Result<Option<Value>, Status> {
     match scope.sub.map(|s| s.name) {
-        Some("scale") => scale::of(object).map(Some),
+        Some("scale") => scale::of(&scope.row, object).map(Some),
         _ => Ok(None),
     }
 }

@@ -4,6 +4,7 @@ mod admission;
 mod aggregation;
 mod applying;
 mod audit;
+mod custom;
 mod encryption;
 pub(crate) mod extension;
 mod fairness;

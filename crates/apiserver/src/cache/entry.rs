@@ -119,6 +119,24 @@ impl Entry {
         codec::parse_json(&self.json).expect("the cache holds what the server encoded itself")
     }
 
+    /// The object of a custom resource in the form its definition asks for now; those of built-in resources, and
+    /// those that cannot be converted, are as they are.
+    pub(super) fn as_defined(self: Arc<Self>, row: &Row) -> Arc<Self> {
+        if row.custom().is_none() {
+            return self;
+        }
+        let mut object = self.decode();
+        if let Err(status) = crate::registry::convert::as_defined(row, &mut object) {
+            tracing::warn!(key = self.key, %status, "a stored object does not fit its definition");
+            return self;
+        }
+        let stored = to_stored(&object);
+        match unchanged(&self, &stored) {
+            true => self,
+            false => Entry::from_stored(&self.key, &stored, self.revision).map_or(self, Entry::shared),
+        }
+    }
+
     /// Namespace and name, from the key.
     pub(crate) fn names<'a>(&'a self, row: &ResourceDef) -> (&'a str, &'a str) {
         let path = &self.key["/registry/".len() + row.prefix.len() + 1..];
@@ -134,7 +152,11 @@ impl Entry {
     }
 
     /// The JSON behind `"kind":…,"apiVersion":…,`: as an item of a list shows it, without the opening brace.
-    pub(crate) fn item(&self) -> &[u8] {
+    /// Custom objects show both in lists, too.
+    pub(crate) fn item(&self, row: &Row) -> &[u8] {
+        if row.custom().is_some() {
+            return &self.json[1..];
+        }
         let at = self.json.windows(13).position(|w| w == b",\"metadata\":{");
         &self.json[at.map_or(1, |at| at + 1)..]
     }
@@ -178,7 +200,11 @@ fn write_name(index: usize, name: &str, out: &mut Vec<u8>) {
     if index > 0 {
         out.push(b',');
     }
-    // Names at these levels come from the schema and need no escapes.
+    // Few custom resources have fields at these levels whose names need escapes.
+    if name.bytes().any(|b| b < b' ' || matches!(b, b'"' | b'\\')) {
+        codec::write_json(&Value::from(name), out);
+        return out.push(b':');
+    }
     out.push(b'"');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");

@@ -23,7 +23,6 @@ const HEALTH: Duration = Duration::from_secs(2);
 const PAGE: usize = 1000;
 const ROOT: &str = "/registry/";
 
-#[allow(dead_code, reason = "custom resources are not registered yet")]
 /// Every cache, and the revision they have all reached.
 pub(crate) struct Caches {
     store: Arc<dyn Store>,
@@ -36,7 +35,6 @@ pub(crate) struct Caches {
     progress: Mutex<Option<ProgressRequest>>,
 }
 
-#[allow(dead_code, reason = "custom resources are not registered yet")]
 /// A change of what is cached; carried out between two events of the store, so that nothing is missed or seen twice.
 enum Order {
     Add(Row, oneshot::Sender<Result<Arc<Cache>, StoreError>>),
@@ -45,7 +43,6 @@ enum Order {
 
 type Listing = HashMap<&'static str, BTreeMap<String, Arc<Entry>>>;
 
-#[allow(dead_code, reason = "custom resources are not registered yet")]
 impl Caches {
     /// Empty caches for all resources that are served.
     pub(crate) fn new(store: Arc<dyn Store>, sealer: Sealer, rows: &[Row]) -> Self {
@@ -225,7 +222,8 @@ impl Caches {
         let prefix = row.prefix;
         let cache = Arc::new(Cache::new(row, self.applied.subscribe()));
         let entries = self.at(&cache, &cache.root, &cache.root, revision).await?;
-        cache.reset(entries.into_iter().map(|e| (e.key.clone(), e)).collect(), revision);
+        let defined = entries.into_iter().map(|e| e.as_defined(&cache.row));
+        cache.reset(defined.map(|e| (e.key.clone(), e)).collect(), revision);
         let old = self.change_caches(|caches| caches.insert(prefix, cache.clone()));
         old.into_iter().for_each(|old| old.cut());
         Ok(cache)

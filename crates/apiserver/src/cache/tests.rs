@@ -38,7 +38,7 @@ fn the_revision_is_spliced_where_upstream_writes_it() {
     assert_eq!(later.decode().resource_version(), "1000000");
     assert_eq!(later.decode()["spec"], entry.decode()["spec"]);
     assert_eq!(entry.names(&pods().row), ("ns", "a"));
-    assert!(entry.item().starts_with(b"\"metadata\":{"));
+    assert!(entry.item(&pods().row).starts_with(b"\"metadata\":{"));
     assert!(unchanged(&entry, &to_stored(&object("a"))));
     assert!(!unchanged(&entry, &to_stored(&object("b"))));
 }

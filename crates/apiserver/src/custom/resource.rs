@@ -58,6 +58,9 @@ impl Definition {
             schema: version.schema.clone(),
             root: version.root,
             strategy: Box::new(Resources(version.clone())),
+            version: version.clone(),
+            list_kind: self.list_kind.clone(),
+            conversion: self.conversion.clone(),
         }
     }
 }

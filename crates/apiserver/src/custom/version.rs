@@ -164,12 +164,12 @@ fn deprecation(given: &Value, api_version: &str, kind: &str) -> String {
 }
 
 /// The number at a simple path, if there is one.
-fn nested_number(object: &Value, path: &str) -> Result<Option<i64>, String> {
+pub(super) fn nested_number(object: &Value, path: &str) -> Result<Option<i64>, String> {
     typed(nested(object, path)?, "int64", Value::as_i64)
 }
 
 /// The text at a simple path, if there is one.
-fn nested_text(object: &Value, path: &str) -> Result<Option<String>, String> {
+pub(super) fn nested_text(object: &Value, path: &str) -> Result<Option<String>, String> {
     Ok(typed(nested(object, path)?, "string", Value::as_str)?.map(str::to_owned))
 }
 

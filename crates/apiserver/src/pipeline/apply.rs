@@ -44,7 +44,7 @@ pub(super) async fn serve(mut asked: Asked<'_>, target: &Target, body: RequestBo
         config.judge(warnings)?;
         registry::ensure_namespace(&scope, &mut applied)?;
         registry::check_name_on_url(&scope, &applied)?;
-        convert::to_storage(&scope.row, &scope.stored, &mut applied);
+        convert::to_storage(&scope.row, &scope.stored, &mut applied)?;
         Ok(applied)
     };
     let (entry, created) = change(&scope, &transform).await?;

@@ -19,6 +19,9 @@ pub(crate) enum Media {
 const ALL: [Media; 3] = [Media::Json, Media::Yaml, Media::Protobuf];
 /// As error texts list them.
 pub(crate) const NAMES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// The same for custom resources.
+pub(crate) const CUSTOM_NAMES: &str = "application/json, application/yaml";
+const CUSTOM_STREAM_NAMES: &str = "application/json;stream=watch";
 const STREAM_NAMES: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
 impl Media {
@@ -35,13 +38,14 @@ impl Media {
     pub(crate) fn of_content_type(value: Option<&str>) -> Result<Self, Status> {
         let Some(value) = value.filter(|v| !v.is_empty()) else { return Ok(Media::Json) };
         let name = value.split(';').next().unwrap_or_default().trim();
-        ALL.into_iter().find(|m| m.name().eq_ignore_ascii_case(name)).ok_or_else(unsupported)
+        ALL.into_iter().find(|m| m.name().eq_ignore_ascii_case(name)).ok_or_else(|| unsupported(NAMES))
     }
 }
 
-fn unsupported() -> Status {
+/// 415, with what would be accepted.
+pub(crate) fn unsupported(names: &str) -> Status {
     Status::unsupported_media_type(format!(
-        "the body of the request was in an unknown format - accepted media types include: {NAMES}"
+        "the body of the request was in an unknown format - accepted media types include: {names}"
     ))
 }
 
@@ -79,15 +83,38 @@ pub(crate) enum Offer {
     Objects,
     /// Watches: no YAML.
     Stream,
+    /// Custom resources: protobuf for their metadata alone.
+    Custom,
+    /// Watches of custom resources.
+    CustomStream,
     /// Statuses and documents: every medium, no other shape.
     Plain,
+}
+
+impl Offer {
+    /// The same for objects of a custom resource.
+    pub(crate) fn of_custom(self) -> Self {
+        match self {
+            Offer::Objects => Offer::Custom,
+            Offer::Stream => Offer::CustomStream,
+            other => other,
+        }
+    }
+
+    fn is_stream(self) -> bool {
+        matches!(self, Offer::Stream | Offer::CustomStream)
+    }
+
+    fn is_custom(self) -> bool {
+        matches!(self, Offer::Custom | Offer::CustomStream)
+    }
 }
 
 /// Settles the form of the answer, or 406.
 pub(crate) fn format(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Format, Status> {
     let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     let accept = accept.join(",");
-    let pretty = offer != Offer::Stream && wants_pretty(headers, query);
+    let pretty = !offer.is_stream() && wants_pretty(headers, query);
     if accept.is_empty() {
         return Ok(Format { pretty, ..Format::JSON });
     }
@@ -97,7 +124,12 @@ pub(crate) fn format(headers: &HeaderMap, query: &Query, offer: Offer) -> Result
 
 /// 406, with what would be accepted.
 pub(crate) fn not_acceptable(offer: Offer) -> Status {
-    let names = if offer == Offer::Stream { STREAM_NAMES } else { NAMES };
+    let names = match offer {
+        Offer::Custom => CUSTOM_NAMES,
+        Offer::CustomStream => CUSTOM_STREAM_NAMES,
+        Offer::Stream => STREAM_NAMES,
+        Offer::Objects | Offer::Plain => NAMES,
+    };
     Status::not_acceptable(format!("only the following media types are accepted: {names}"))
 }
 
@@ -140,7 +172,7 @@ fn clause(text: &str) -> Option<Clause<'_>> {
 impl Clause<'_> {
     fn accepted(&self, offer: Offer) -> Option<(Media, Shape)> {
         ALL.into_iter()
-            .filter(|m| offer != Offer::Stream || *m != Media::Yaml)
+            .filter(|m| !offer.is_stream() || *m != Media::Yaml)
             .filter(|m| matches!(self.name, "*/*" | "application/*") || self.name.eq_ignore_ascii_case(m.name()))
             .find_map(|m| Some((m, self.shape(m, offer)?)))
     }
@@ -155,7 +187,7 @@ impl Clause<'_> {
         }
         let kind = self.parameter("as");
         if kind.is_empty() && self.parameter("g").is_empty() && self.parameter("v").is_empty() {
-            return Some(Shape::Whole);
+            return (media != Media::Protobuf || !offer.is_custom()).then_some(Shape::Whole);
         }
         let version = match (self.parameter("g"), self.parameter("v")) {
             ("meta.k8s.io", "v1") => "v1",

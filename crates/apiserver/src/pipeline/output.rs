@@ -48,6 +48,19 @@ impl ListHead {
     }
 }
 
+impl ListHead {
+    /// As lists of custom resources show it: always with a continuation.
+    fn to_custom_value(&self) -> Value {
+        let mut sorted = value!({"continue": (self.continue_.as_str())});
+        self.to_value()
+            .entries()
+            .filter(|(k, _)| *k == "remainingItemCount")
+            .for_each(|(_, v)| sorted.set("remainingItemCount", v.clone()));
+        sorted.set("resourceVersion", self.revision.to_string());
+        sorted
+    }
+}
+
 impl Presenter {
     /// Whether stored bytes can go out as they are.
     pub(crate) fn passes_bytes(&self) -> bool {
@@ -58,7 +71,10 @@ impl Presenter {
     /// The object in the version asked for.
     pub(crate) fn value(&self, entry: &Entry) -> Value {
         let mut object = entry.decode();
-        convert::from_storage(&self.row, &self.stored, &mut object);
+        // What a conversion fails for is shown as it is stored, and says so by its apiVersion.
+        if let Err(status) = convert::from_storage(&self.row, &self.stored, &mut object) {
+            tracing::warn!(key = entry.key, %status, "an object could not be converted");
+        }
         object
     }
 
@@ -103,19 +119,13 @@ impl Presenter {
 
     /// Lists by joining bytes that exist, a piece at a time, so that a list costs no memory of its size.
     fn list_of_bytes(&self, entries: Vec<Arc<Entry>>, head: &ListHead) -> Response {
-        let mut first = Vec::with_capacity(256);
-        first.extend_from_slice(
-            format!(r#"{{"kind":"{}List","apiVersion":"{}","metadata":"#, self.row.kind, self.row.api_version())
-                .as_bytes(),
-        );
-        codec::write_json(&head.to_value(), &mut first);
-        first.extend_from_slice(b",\"items\":[");
-        let last = b"]}\n";
-        let items: usize = entries.iter().map(|e| e.item().len() + 2).sum();
+        let (mut first, last) = self.list_frame(head);
+        let row = self.row.clone();
+        let items: usize = entries.iter().map(|e| e.item(&row).len() + 2).sum();
         let length = first.len() + items.saturating_sub(1) + last.len();
         if length <= PIECE {
-            entries.iter().enumerate().for_each(|(i, e)| push_item(&mut first, i, e));
-            first.extend_from_slice(last);
+            entries.iter().enumerate().for_each(|(i, e)| push_item(&mut first, i, e.item(&row)));
+            first.extend_from_slice(&last);
             return respond(200, Media::Json, first);
         }
         let mut source = entries.into_iter().enumerate();
@@ -123,17 +133,39 @@ impl Presenter {
         let pieces = std::iter::from_fn(move || {
             let mut out = piece.take()?;
             for (i, entry) in source.by_ref() {
-                push_item(&mut out, i, &entry);
+                push_item(&mut out, i, entry.item(&row));
                 if out.len() >= PIECE {
                     piece = Some(Vec::with_capacity(PIECE + PIECE / 8));
                     return Some(Bytes::from(out));
                 }
             }
-            out.extend_from_slice(last);
+            out.extend_from_slice(&last);
             Some(Bytes::from(out))
         });
         let body = Body::stream(futures::stream::iter(pieces), Some(length as u64));
         answer(200, Media::Json.name(), body)
+    }
+
+    /// What stands before and behind the items of a list; those of custom resources have their names sorted.
+    fn list_frame(&self, head: &ListHead) -> (Vec<u8>, Vec<u8>) {
+        let (kind, version) = (self.row.list_kind(), self.row.api_version());
+        let (mut first, mut last) = (Vec::with_capacity(256), Vec::with_capacity(64));
+        match self.row.custom() {
+            None => {
+                first
+                    .extend_from_slice(format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":"#).as_bytes());
+                codec::write_json(&head.to_value(), &mut first);
+                first.extend_from_slice(b",\"items\":[");
+                last.extend_from_slice(b"]}\n");
+            }
+            Some(_) => {
+                first.extend_from_slice(format!(r#"{{"apiVersion":"{version}","items":["#).as_bytes());
+                last.extend_from_slice(format!(r#"],"kind":"{kind}","metadata":"#).as_bytes());
+                codec::write_json(&head.to_custom_value(), &mut last);
+                last.extend_from_slice(b"}\n");
+            }
+        }
+        (first, last)
     }
 
     fn list_value(&self, entries: &[Arc<Entry>], head: &ListHead) -> Value {
@@ -150,12 +182,15 @@ impl Presenter {
                 list_of(kind, &format!("meta.k8s.io/{version}"), head.to_value(), items)
             }
             Shape::Whole => {
+                let bare = self.row.custom().is_none();
                 let items = objects.map(|mut o| {
-                    o.remove("kind");
-                    o.remove("apiVersion");
+                    if bare {
+                        o.remove("kind");
+                        o.remove("apiVersion");
+                    }
                     o
                 });
-                list_of(&format!("{}List", self.row.kind), &self.row.api_version(), head.to_value(), items.collect())
+                list_of(&self.row.list_kind(), &self.row.api_version(), head.to_value(), items.collect())
             }
         }
     }
@@ -189,9 +224,9 @@ impl Presenter {
     }
 }
 
-fn push_item(out: &mut Vec<u8>, index: usize, entry: &Entry) {
+fn push_item(out: &mut Vec<u8>, index: usize, item: &[u8]) {
     out.extend_from_slice(if index > 0 { b",{" } else { b"{" });
-    out.extend_from_slice(entry.item());
+    out.extend_from_slice(item);
 }
 
 fn list_of(kind: &str, api_version: &str, metadata: Value, items: Vec<Value>) -> Value {

@@ -93,6 +93,7 @@ impl Asked<'_> {
     }
 
     pub(super) fn presenter(&self, scope: &Scope<'_>, offer: Offer) -> Result<Presenter, Status> {
+        let offer = if scope.row.custom().is_some() { offer.of_custom() } else { offer };
         let format = self.format(offer)?;
         let table = TableOptions::parse(&self.query)?;
         Ok(Presenter { row: scope.row.clone(), stored: scope.stored.clone(), format, table })
@@ -109,10 +110,13 @@ impl Asked<'_> {
     /// The body as an object of a resource, in its storage version.
     async fn object(&self, scope: &Scope<'_>, options: WriteOptions, body: RequestBody) -> Result<Value, Status> {
         let media = self.media()?;
+        if media == Media::Protobuf && scope.row.custom().is_some() {
+            return Err(negotiate::unsupported(negotiate::CUSTOM_NAMES));
+        }
         let bytes = input::read(body).await?;
         let mut object = input::decode(of_row(&scope.row), media, &bytes, options.validation, &self.cx.warnings)?;
         self.cx.audit.request_object(&object, || defaulted(scope, &object));
-        convert::to_storage(&scope.row, &scope.stored, &mut object);
+        convert::to_storage(&scope.row, &scope.stored, &mut object)?;
         Ok(object)
     }
 }
@@ -282,11 +286,11 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
             return Err(scope.not_found());
         }
         let mut shown = old.clone();
-        convert::from_storage(&scope.row, &scope.stored, &mut shown);
+        convert::from_storage(&scope.row, &scope.stored, &mut shown)?;
         let mut patched = patch.apply(ty, &shown)?;
         registry::ensure_namespace(&scope, &mut patched)?;
         registry::check_name_on_url(&scope, &patched)?;
-        convert::to_storage(&scope.row, &scope.stored, &mut patched);
+        convert::to_storage(&scope.row, &scope.stored, &mut patched)?;
         Ok(patched)
     };
     let (entry, created) = change(&scope, &transform).await?;

@@ -137,6 +137,9 @@ impl Scope<'_> {
     fn step(&self, options: &DeleteOptions, object: &mut Value) -> Step {
         let before = object.clone();
         let asked = options.grace.map(|g| if g < 0 { 1 } else { g });
+        if !object.is_deleting() {
+            self.strategy().begin_deletion(object);
+        }
         let graceful = match object.is_deleting() {
             true => match shorten_grace(object, asked) {
                 Grace::Pending => return Step::Nothing,

@@ -57,8 +57,8 @@ impl Versions for Served<'_, '_> {
     fn convert(&self, object: &Value, from: &str, to: &str) -> Option<Value> {
         let (from, to) = (self.row(from)?, self.row(to)?);
         let mut object = object.clone();
-        convert::to_storage(from, &self.scope.stored, &mut object);
-        convert::from_storage(to, &self.scope.stored, &mut object);
+        convert::to_storage(from, &self.scope.stored, &mut object).ok()?;
+        convert::from_storage(to, &self.scope.stored, &mut object).ok()?;
         Some(object)
     }
 
@@ -125,7 +125,8 @@ impl Scope<'_> {
             return Cow::Borrowed(object);
         }
         let mut object = object.clone();
-        convert::from_storage(&self.row, &self.stored, &mut object);
+        // The request itself fails where this does: nothing is noted.
+        let _ = convert::from_storage(&self.row, &self.stored, &mut object);
         Cow::Owned(object)
     }
 

@@ -15,7 +15,6 @@ pub(crate) struct Table {
     rows: HashMap<(&'static str, &'static str, &'static str), Row>,
 }
 
-#[allow(dead_code, reason = "custom resources are not registered yet")]
 impl CustomRows {
     /// The row of a group, version and plural.
     pub(crate) fn row(&self, group: &str, version: &str, plural: &str) -> Option<Row> {
@@ -38,7 +37,6 @@ impl CustomRows {
     }
 }
 
-#[allow(dead_code, reason = "custom resources are not registered yet")]
 impl Table {
     fn get<'a>(&'a self, group: &'a str, version: &'a str, plural: &'a str) -> Option<&'a Row> {
         let rows: &'a HashMap<(&'a str, &'a str, &'a str), Row> = &self.rows;

@@ -152,6 +152,18 @@ impl Api {
         Ok(scope.update(Mode::Status, change).await?.0.decode())
     }
 
+    /// Changes an object past admission, preparation and validation: the server's own part of an action.
+    pub(crate) async fn update_internal(
+        &self,
+        cx: &RequestContext,
+        resource: &GroupResource,
+        key: &ObjectKey,
+        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
+    ) -> Result<Value, Status> {
+        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
+        Ok(scope.update(Mode::Internal, change).await?.0.decode())
+    }
+
     /// Deletes an object, as a request without options would.
     pub async fn delete(&self, cx: &RequestContext, resource: &GroupResource, key: &ObjectKey) -> Result<(), Status> {
         let scope = self.scope(cx, resource, &key.namespace, &key.name)?;

@@ -1,14 +1,30 @@
 //! `scale`: the replicas of a workload as an `autoscaling/v1 Scale`.
 
 use crate::cache::Entry;
+use crate::custom::Scale;
 use crate::registry::managed::scale as owners;
 use crate::registry::{Mode, Ownership, Scope, Transform};
+use crate::row::Row;
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Status, Value, value};
 use std::sync::Arc;
 
+/// Where a custom resource keeps its replicas; none: where every built-in workload does.
+fn places(row: &Row) -> Option<&Scale> {
+    row.custom()?.version.scale.as_ref()
+}
+
 /// The scale of a workload.
-pub(crate) fn of(object: &Value) -> Result<Value, Status> {
+pub(crate) fn of(row: &Row, object: &Value) -> Result<Value, Status> {
+    if let Some(places) = places(row) {
+        return match places.of_object(object)? {
+            (scale, true) => Ok(scale),
+            (_, false) => {
+                let path = kaji_api::field::quoted(&places.spec_replicas);
+                Err(Status::internal(format!("the spec replicas field {path} does not exist")))
+            }
+        };
+    }
     let mut metadata = Value::object();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         metadata.set(field, object["metadata"][field].clone());
@@ -30,7 +46,7 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
         if old.is_null() {
             return Err(scope.not_found());
         }
-        let mut live = of(old)?;
+        let mut live = of(&scope.row, old)?;
         owners::show(scope, old, &mut live)?;
         let mut scale = transform(&live)?;
         if scope.ownership == Ownership::Noted {
@@ -44,7 +60,10 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
             return Err(Status::invalid("autoscaling", "Scale", scope.name, &errors));
         }
         let mut object = old.clone();
-        object.entry("spec").set("replicas", replicas);
+        match places(&scope.row) {
+            Some(places) => places.set_replicas(&mut object, replicas),
+            None => object.entry("spec").set("replicas", replicas),
+        }
         owners::take(scope, &scale, &mut object)?;
         object.set_meta("resourceVersion", scale["metadata"]["resourceVersion"].clone());
         if !scale.uid().is_empty() {

@@ -105,6 +105,8 @@ pub(crate) struct Server {
     pub(crate) api: Api,
     pub(crate) dir: TempDir,
     local: Local,
+    /// Its own store; none: others use it, too.
+    store: Option<Arc<Embedded>>,
 }
 
 /// What it said.
@@ -174,7 +176,9 @@ impl Server {
             let change = kaji_store::Change::Put("/registry/elsewhere/x".to_owned(), Bytes::new());
             store.commit(Vec::new(), vec![change]).await.unwrap();
         }
-        Self::open_on(dir, config, Arc::new(store)).await
+        let store = Arc::new(store);
+        let server = Self::open_on(dir, config, store.clone()).await;
+        Server { store: Some(store), ..server }
     }
 
     /// A server on a store that others may use, too.
@@ -188,7 +192,18 @@ impl Server {
     async fn open_on(dir: TempDir, config: Config, store: Arc<dyn Store>) -> Self {
         let api = Api::start(config, store).await.unwrap_or_else(|e| panic!("{e}: {e:?}"));
         let local = api.local(UserInfo::system());
-        Server { api, dir, local }
+        Server { api, dir, local, store: None }
+    }
+
+    /// Another server on the same data, after this one has stopped.
+    pub(crate) async fn restart(self) -> Self {
+        let Server { api, dir, local, store } = self;
+        drop(local);
+        api.stop();
+        store.expect("a store of its own").close();
+        let config = api.config().clone();
+        drop(api);
+        Self::open(dir, config).await
     }
 
     /// The server with a namespace to work in.

@@ -74,6 +74,10 @@ impl Strategy for Definitions {
         unknown.map(|format| format!("unrecognized format {}", quoted(&format))).collect()
     }
 
+    fn begin_deletion(&self, crd: &mut Value) {
+        crate::custom::finalize::begin(crd);
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }
