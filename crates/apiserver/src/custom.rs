@@ -22,9 +22,11 @@ mod structural;
 mod tables;
 pub(crate) mod value;
 mod version;
+mod webhook;
 
 pub use columns::Column;
 pub(crate) use controller::Controller;
 pub use conversion::{Batch, Conversion, ConversionError};
 pub use definition::{CompileError, Definition};
 pub use version::{Scale, Selectable, Version};
+pub use webhook::Webhook;

@@ -2,9 +2,9 @@
 
 mod table;
 
-pub(crate) use table::CustomRows;
+pub(crate) use table::{CustomRows, Table};
 
-use crate::custom::{Conversion, Version};
+use crate::custom::{Version, Webhook};
 use crate::strategy::{self, Strategy};
 use kaji_api::ResourceDef;
 use kaji_api::schema::{Schema, TypeId, TypeRef};
@@ -35,8 +35,8 @@ pub struct CustomRow {
     pub version: Arc<Version>,
     /// The kind of lists.
     pub list_kind: String,
-    /// How objects come from one version to another.
-    pub conversion: Conversion,
+    /// Who converts objects from one version to another; none: versions differ in name alone.
+    pub webhook: Option<Arc<Webhook>>,
 }
 
 impl Row {

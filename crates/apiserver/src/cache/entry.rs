@@ -137,6 +137,19 @@ impl Entry {
         }
     }
 
+    /// Whether the JSON of a custom resource begins with this apiVersion, as it does unless fields stand before it.
+    pub(crate) fn starts_as(&self, api_version: &str) -> bool {
+        let rest =
+            self.json.strip_prefix(b"{\"apiVersion\":\"").and_then(|rest| rest.strip_prefix(api_version.as_bytes()));
+        rest.is_some_and(|rest| rest.starts_with(b"\""))
+    }
+
+    /// The same entry with the object in another form.
+    pub(crate) fn with(&self, object: &Value) -> Arc<Self> {
+        let entry = Entry::from_stored(&self.key, &to_stored(object), self.revision);
+        entry.expect("just encoded").shared()
+    }
+
     /// Namespace and name, from the key.
     pub(crate) fn names<'a>(&'a self, row: &ResourceDef) -> (&'a str, &'a str) {
         let path = &self.key["/registry/".len() + row.prefix.len() + 1..];

@@ -4,11 +4,12 @@
 //! One task does all of it in the order of the changes, so that two definitions never get the same name. A resource
 //! is served before its definition says that it is established, and until its definition is gone.
 
-use super::{Definition, finalize, names};
+use super::{Definition, Webhook, finalize, names};
 use crate::context::RequestContext;
 use crate::server::{Api, Changed};
 use kaji_api::{GroupResource, ObjectKey, Status, Value, codec};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -186,7 +187,10 @@ impl Controller {
         }
         let refills = known.is_none_or(|known| known.stored != stored);
         let rows = match Definition::compile(definition) {
-            Ok(compiled) => compiled.rows(definition.is_deleting()),
+            Ok(compiled) => {
+                let webhook = Webhook::of(&self.api, &compiled.conversion).map(Arc::new);
+                compiled.rows(definition.is_deleting(), webhook.as_ref())
+            }
             Err(why) => return tracing::error!(definition = name, why = chain(&why), "cannot serve a custom resource"),
         };
         let Some(row) = rows.iter().find(|row| row.version == row.storage.1) else {

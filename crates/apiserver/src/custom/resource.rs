@@ -3,6 +3,7 @@
 
 use super::definition::Definition;
 use super::version::Version;
+use super::webhook::Webhook;
 use crate::context::RequestContext;
 use crate::row::{CustomRow, Row};
 use crate::strategy::{Strategy, keep};
@@ -22,14 +23,21 @@ const SUB_VERBS: &[&str] = &["get", "patch", "update"];
 
 impl Definition {
     /// A row per version that is served or stored; of a definition that is being deleted, nothing can be created.
-    pub fn rows(&self, dying: bool) -> Vec<Row> {
+    pub fn rows(&self, dying: bool, webhook: Option<&Arc<Webhook>>) -> Vec<Row> {
         let stored = self.storage().map_or("", |v| v.name.as_str());
         let hash = storage_hash(&self.group, stored, &self.kind);
         let versions = self.versions.iter().filter(|v| v.served || v.storage);
-        versions.map(|v| Row::Custom(Arc::new(self.row(v, stored, &hash, dying)))).collect()
+        versions.map(|v| Row::Custom(Arc::new(self.row(v, stored, &hash, dying, webhook)))).collect()
     }
 
-    fn row(&self, version: &Arc<Version>, stored: &str, hash: &str, dying: bool) -> CustomRow {
+    fn row(
+        &self,
+        version: &Arc<Version>,
+        stored: &str,
+        hash: &str,
+        dying: bool,
+        webhook: Option<&Arc<Webhook>>,
+    ) -> CustomRow {
         let (group, kind) = (intern(&self.group), intern(&self.kind));
         let words = |words: &[String]| words.iter().map(|w| intern(w)).collect();
         let (name, plural) = (intern(&version.name), intern(&self.plural));
@@ -60,7 +68,7 @@ impl Definition {
             strategy: Box::new(Resources(version.clone())),
             version: version.clone(),
             list_kind: self.list_kind.clone(),
-            conversion: self.conversion.clone(),
+            webhook: webhook.cloned(),
         }
     }
 }

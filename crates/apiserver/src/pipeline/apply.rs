@@ -37,7 +37,7 @@ pub(super) async fn serve(mut asked: Asked<'_>, target: &Target, body: RequestBo
             Ok(applied)
         };
         let entry = subresource::replace(&scope, sub.name, &transform).await?;
-        return sub_answer(&scope, &presenter, &entry);
+        return sub_answer(&scope, &presenter, entry).await;
     }
     let transform = |old: &Value| {
         let mut applied = scope.apply(old, &config.object, config.force)?;
@@ -48,7 +48,7 @@ pub(super) async fn serve(mut asked: Asked<'_>, target: &Target, body: RequestBo
         Ok(applied)
     };
     let (entry, created) = change(&scope, &transform).await?;
-    Ok(presenter.object(if created { 201 } else { 200 }, &entry))
+    Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
 }
 
 impl Config {

@@ -1,16 +1,19 @@
 //! Discovery and OpenAPI: documents derived from the tables.
 
 mod openapi;
+mod published;
+
+pub(crate) use published::Published;
 
 use super::negotiate::{self, Offer};
 use super::output;
 use super::route::Asked;
 use crate::aggregation::Snapshot;
 use crate::aggregation::discovery::{merge_group, merge_groups};
+use crate::row::Table;
 use crate::server::body::Response;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
-use kaji_api::{Status, Value, discovery};
-use std::sync::LazyLock;
+use kaji_api::{Status, Value};
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -20,15 +23,7 @@ pub(crate) struct Aggregated {
     tag: String,
 }
 
-/// The tables don't change while the server runs, so neither do these.
-static CORE: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(true));
-static GROUPS: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(false));
-
 impl Aggregated {
-    fn new(core: bool) -> Self {
-        Self::of(&discovery::aggregated(core))
-    }
-
     /// Writes a document.
     pub(crate) fn of(document: &Value) -> Self {
         let mut json = Vec::new();
@@ -42,35 +37,37 @@ impl Aggregated {
 /// The document at a path; none: no such path.
 pub(super) fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, Status> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let table = asked.api.custom().load();
     match parts.as_slice() {
-        ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, &CORE))),
-        ["apis"] if wants_aggregated(asked) => return Ok(Some(groups(asked))),
+        ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, table.core()))),
+        ["apis"] if wants_aggregated(asked) => return Ok(Some(groups(asked, &table))),
         ["openapi", rest @ ..] => return openapi::serve(asked, rest),
         _ => {}
     }
+    let discovery = table.discovery();
     let document = match parts.as_slice() {
-        ["api"] => Some(discovery::api_versions(&server_address(asked))),
-        ["api", version] => discovery::api_resource_list("", version),
-        ["apis"] => Some(with_remote(asked, merge_groups, discovery::api_group_list())),
+        ["api"] => Some(kaji_api::discovery::api_versions(&server_address(asked))),
+        ["api", version] => discovery.resources("", version),
+        ["apis"] => Some(with_remote(asked, merge_groups, discovery.api_groups())),
         ["apis", group] => {
-            let local = discovery::api_group(group);
+            let local = discovery.api_group(group);
             let snapshot = asked.api.aggregation().snapshot(asked.api);
             if snapshot.has_remote { merge_group(&snapshot, group, local) } else { local }
         }
-        ["apis", group, version] => discovery::api_resource_list(group, version),
+        ["apis", group, version] => discovery.resources(group, version),
         _ => None,
     };
     document.map(|document| plain(asked, &document)).transpose()
 }
 
 /// All groups in the aggregated form, those that others answer among them.
-fn groups(asked: &Asked<'_>) -> Response {
+fn groups(asked: &Asked<'_>, table: &Table) -> Response {
     let aggregation = asked.api.aggregation();
     let snapshot = aggregation.snapshot(asked.api);
     if !snapshot.has_remote {
-        return aggregated(asked, &GROUPS);
+        return aggregated(asked, table.groups());
     }
-    let merged = aggregation.documents.merged(&snapshot, &GROUPS.tag, || discovery::aggregated(false));
+    let merged = aggregation.documents.merged(&snapshot, &table.groups().tag, || table.discovery().aggregated(false));
     aggregated(asked, &merged)
 }
 

@@ -6,6 +6,7 @@ use super::negotiate::{Format, Media, Shape};
 use super::output::{Presenter, encode};
 use super::protobuf;
 use crate::cache::{Change, Entry};
+use crate::registry::convert;
 use crate::registry::watch::{EventType, Told, Watcher};
 use crate::server::Api;
 use crate::server::body::{Body, Response};
@@ -63,10 +64,25 @@ impl State {
         let mut burst = BytesMut::new();
         let mut next = Some(told);
         while let Some(told) = next {
+            let told = self.presented(told).await;
             self.write(told, &mut burst);
             next = (!self.over && burst.len() < BURST).then(|| self.watcher.ready()).flatten();
         }
         Some(burst.freeze())
+    }
+
+    /// An event of a custom resource in the version asked for.
+    async fn presented(&self, told: Told) -> Told {
+        let row = &self.presenter.row;
+        match told {
+            Told::Event(kind, entry, change) if row.custom().is_some() => {
+                match convert::present(row, vec![entry], false).await {
+                    Ok(mut one) => Told::Event(kind, one.pop().expect("as many as were given"), change),
+                    Err(status) => Told::Error(status),
+                }
+            }
+            told => told,
+        }
     }
 
     /// Gives the seat back once all that the watch began with is sent.

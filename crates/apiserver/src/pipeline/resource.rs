@@ -96,7 +96,9 @@ impl Asked<'_> {
         let offer = if scope.row.custom().is_some() { offer.of_custom() } else { offer };
         let format = self.format(offer)?;
         let table = TableOptions::parse(&self.query)?;
-        Ok(Presenter { row: scope.row.clone(), stored: scope.stored.clone(), format, table })
+        // Custom objects are converted before they are presented.
+        let stored = if scope.row.custom().is_some() { scope.row.clone() } else { scope.stored.clone() };
+        Ok(Presenter { row: scope.row.clone(), stored, format, table })
     }
 
     fn content_type(&self) -> Option<&str> {
@@ -146,8 +148,8 @@ async fn get(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let entry = scope.get(asked.query.get("resourceVersion")).await?;
     match scope.sub {
-        Some(_) => sub_answer(&scope, &presenter, &entry),
-        None => Ok(presenter.object(200, &entry)),
+        Some(_) => sub_answer(&scope, &presenter, entry).await,
+        None => Ok(presenter.object(200, &*scope.presented_one(entry).await?)),
     }
 }
 
@@ -156,12 +158,13 @@ async fn list(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let options = ListOptions::parse(&asked.query, false)?;
     let selection = Selection::parse(&scope, &options)?;
-    Ok(listed(&presenter, scope.list(&options, &selection).await?))
+    let found = scope.list(&options, &selection).await?;
+    listed(&scope, &presenter, found).await
 }
 
-fn listed(presenter: &Presenter, listed: registry::Listed) -> Response {
+async fn listed(scope: &Scope<'_>, presenter: &Presenter, listed: registry::Listed) -> Result<Response, Status> {
     let head = ListHead { revision: listed.revision, continue_: listed.continue_, remaining: listed.remaining };
-    presenter.list(listed.entries, &head)
+    Ok(presenter.list(scope.presented(listed.entries, true).await?, &head))
 }
 
 async fn watch(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
@@ -190,7 +193,7 @@ async fn create(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
     };
     let name = object.name().to_owned();
     let entry = scope.named(&namespace, &name).create(object).await?;
-    Ok(presenter.object(201, &entry))
+    Ok(presenter.object(201, &*scope.presented_one(entry).await?))
 }
 
 async fn create_sub(
@@ -231,13 +234,13 @@ async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
         asked.cx.audit.request_object(&object, || object.clone());
         registry::check_name_on_url(&scope, &object)?;
         let entry = subresource::replace(&scope, sub.name, &|_| Ok(object.clone())).await?;
-        return sub_answer(&scope, &presenter, &entry);
+        return sub_answer(&scope, &presenter, entry).await;
     }
     let mut object = asked.object(&scope, options, body).await?;
     registry::ensure_namespace(&scope, &mut object)?;
     registry::check_name_on_url(&scope, &object)?;
     let (entry, created) = change(&scope, &|_| Ok(object.clone())).await?;
-    Ok(presenter.object(if created { 201 } else { 200 }, &entry))
+    Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
 }
 
 /// Runs an update by the rules of the subresource in the path.
@@ -252,14 +255,15 @@ pub(super) async fn change(
     }
 }
 
-pub(super) fn sub_answer(
+pub(super) async fn sub_answer(
     scope: &Scope<'_>,
     presenter: &Presenter,
-    entry: &crate::cache::Entry,
+    entry: std::sync::Arc<crate::cache::Entry>,
 ) -> Result<Response, Status> {
+    let entry = scope.presented_one(entry).await?;
     match subresource::view(scope, &entry.decode())? {
         Some(view) => Ok(output::metadata_or_document(200, &view, presenter.format)),
-        None => Ok(presenter.object(200, entry)),
+        None => Ok(presenter.object(200, &entry)),
     }
 }
 
@@ -267,6 +271,9 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
     let kind = patch::Kind::of_content_type(asked.content_type())?;
     if kind == patch::Kind::Apply {
         return apply::serve(asked, target, body).await;
+    }
+    if kind == patch::Kind::Strategic && target.resource.custom().is_some() {
+        return Err(negotiate::unsupported(CUSTOM_PATCHES));
     }
     let options = WriteOptions::parse(&asked.query, "PatchOptions")?;
     asked.cx.dry_run = options.dry_run;
@@ -278,7 +285,7 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
     if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
         let ty = of_sub(target)?.ty;
         let entry = subresource::replace(&scope, sub.name, &|view| patch.apply(ty, view)).await?;
-        return sub_answer(&scope, &presenter, &entry);
+        return sub_answer(&scope, &presenter, entry).await;
     }
     let ty = scope.row.ty();
     let transform = |old: &Value| {
@@ -294,7 +301,7 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
         Ok(patched)
     };
     let (entry, created) = change(&scope, &transform).await?;
-    Ok(presenter.object(if created { 201 } else { 200 }, &entry))
+    Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
 }
 
 async fn delete_options(asked: &Asked<'_>, body: RequestBody) -> Result<DeleteOptions, Status> {
@@ -327,7 +334,7 @@ async fn delete(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
     let code = if waits { 202 } else { 200 };
     Ok(match scope.deletion_answer(&deleted) {
         Some(status) => output::document(code, &status, presenter.format),
-        None => presenter.object(code, deleted.entry()),
+        None => presenter.object(code, &*scope.presented_one(deleted.entry().clone()).await?),
     })
 }
 
@@ -338,7 +345,8 @@ async fn delete_collection(mut asked: Asked<'_>, target: &Target, body: RequestB
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let list = ListOptions::parse(&asked.query, false)?;
     let selection = Selection::parse(&scope, &list)?;
-    Ok(listed(&presenter, scope.delete_collection(&list, &selection, &options).await?))
+    let found = scope.delete_collection(&list, &selection, &options).await?;
+    listed(&scope, &presenter, found).await
 }
 
 async fn of_virtual(mut asked: Asked<'_>, target: &Target, verb: &str, body: RequestBody) -> Result<Response, Status> {
@@ -373,6 +381,9 @@ fn ask<'a>(asked: &'a Asked<'a>, target: &'a Target) -> Ask<'a> {
     let info = &asked.info;
     Ask { api: asked.api, cx: &asked.cx, target, namespace: &info.namespace, name: &info.name }
 }
+
+/// The patches that custom resources take.
+const CUSTOM_PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 /// The patches that are taken, for the text of a 415.
 pub(super) fn unsupported_patch() -> Status {

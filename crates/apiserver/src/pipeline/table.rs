@@ -54,7 +54,7 @@ pub(super) fn rows<'a>(
     let now = jiff::Timestamp::now();
     let one = |object: &Value| {
         let mut out = Value::object();
-        out.set("cells", Value::Array(printers::cells(row, object, now)));
+        out.set("cells", Value::Array(cells(row, object, now)));
         if let Some(conditions) = printers::conditions(row, object) {
             out.set("conditions", conditions);
         }
@@ -73,7 +73,7 @@ pub(super) fn rows<'a>(
 pub(super) fn document(row: &Row, version: &str, metadata: Value, rows: Vec<Value>, options: TableOptions) -> Value {
     let columns = match options.no_headers {
         true => Value::Null,
-        false => Value::Array(printers::columns(row).iter().map(column).collect()),
+        false => Value::Array(columns(row)),
     };
     let api_version = format!("meta.k8s.io/{version}");
     let mut table = value!({"kind": "Table", "apiVersion": (api_version)});
@@ -81,6 +81,32 @@ pub(super) fn document(row: &Row, version: &str, metadata: Value, rows: Vec<Valu
     table.set("columnDefinitions", columns);
     table.set("rows", Value::Array(rows));
     table
+}
+
+fn columns(row: &Row) -> Vec<Value> {
+    match row.custom() {
+        None => printers::columns(row).iter().map(column).collect(),
+        Some(custom) => {
+            let own = custom.version.columns.iter().map(|c| c.definition().clone());
+            std::iter::once(custom_name()).chain(own).collect()
+        }
+    }
+}
+
+/// The first column of custom resources.
+fn custom_name() -> Value {
+    let description = kaji_api::openapi::describe("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "name");
+    value!({"name": "Name", "type": "string", "format": "name", "description": (description), "priority": 0})
+}
+
+fn cells(row: &Row, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
+    match row.custom() {
+        None => printers::cells(row, object, now),
+        Some(custom) => {
+            let own = custom.version.columns.iter().map(|c| c.cell(object, now));
+            std::iter::once(Value::from(object.name())).chain(own).collect()
+        }
+    }
 }
 
 fn column(column: &printers::Column) -> Value {

@@ -4,9 +4,11 @@
 //! stored as core `v1`) and horizontal pod autoscalers (`autoscaling/v1`, stored as `v2`). Everything else
 //! changes its apiVersion alone.
 
-use crate::custom::Conversion;
+use super::Scope;
+use crate::cache::Entry;
 use crate::row::Row;
 use kaji_api::{ResourceDef, Status, Value, value};
+use std::sync::Arc;
 
 /// Fields of `events.k8s.io/v1` and their names in core `v1`.
 const EVENT_FIELDS: &[(&str, &str)] = &[
@@ -51,15 +53,10 @@ fn between_custom(wanted: &Row, object: &mut Value) -> Result<(), Status> {
     if object.api_version() == wanted.api_version() {
         return Ok(());
     }
-    if custom.conversion != Conversion::None {
-        let kind = wanted.kind;
-        let from = object.api_version();
-        return Err(Status::internal(format!(
-            "conversion of {kind} from {from} to {} by webhook is not supported yet",
-            wanted.api_version()
-        )));
+    match &custom.webhook {
+        Some(webhook) => *object = webhook.convert_here(object, &wanted.api_version())?,
+        None => object.set("apiVersion", wanted.api_version()),
     }
-    object.set("apiVersion", wanted.api_version());
     wanted.ty().normalize(object);
     wanted.ty().default(object);
     Ok(())
@@ -68,6 +65,10 @@ fn between_custom(wanted: &Row, object: &mut Value) -> Result<(), Status> {
 /// The stored object of a custom resource as its definition has it now: in the storage version, without fields
 /// that are known no more, with new defaults (upstream does this whenever it reads one from the store).
 pub(crate) fn as_defined(stored: &Row, object: &mut Value) -> Result<(), Status> {
+    if stored.custom().is_some_and(|custom| custom.webhook.is_some()) && object.api_version() != stored.api_version() {
+        // Asked for when somebody wants it: a dead webhook must not keep the others from being served.
+        return Ok(());
+    }
     between_custom(stored, object)?;
     stored.ty().normalize(object);
     stored.ty().default(object);
@@ -187,4 +188,43 @@ fn hpa_to_v1(object: &mut Value) {
 
 fn take_annotation(object: &mut Value, key: &str) -> Option<String> {
     object.get_mut("metadata")?.get_mut("annotations")?.remove(key)?.as_str().map(str::to_owned)
+}
+
+impl Scope<'_> {
+    /// Entries as the path's version shows them. Those of built-in resources are left to the presenter.
+    pub(crate) async fn presented(&self, entries: Vec<Arc<Entry>>, is_list: bool) -> Result<Vec<Arc<Entry>>, Status> {
+        present(&self.row, entries, is_list).await
+    }
+
+    /// The same for one.
+    pub(crate) async fn presented_one(&self, entry: Arc<Entry>) -> Result<Arc<Entry>, Status> {
+        let mut one = self.presented(vec![entry], false).await?;
+        Ok(one.pop().expect("as many as were given"))
+    }
+}
+
+/// Entries of a custom resource in a version; a webhook is asked once for all.
+pub(crate) async fn present(row: &Row, entries: Vec<Arc<Entry>>, is_list: bool) -> Result<Vec<Arc<Entry>>, Status> {
+    let Some(custom) = row.custom() else { return Ok(entries) };
+    let wanted = row.api_version();
+    if entries.iter().all(|entry| entry.starts_as(&wanted)) {
+        return Ok(entries);
+    }
+    let mut objects: Vec<Value> = entries.iter().map(|entry| entry.decode()).collect();
+    let others: Vec<usize> = (0..objects.len()).filter(|i| objects[*i].api_version() != wanted).collect();
+    match &custom.webhook {
+        None => others.iter().for_each(|i| objects[*i].set("apiVersion", wanted.as_str())),
+        Some(webhook) => {
+            let asked: Vec<Value> = others.iter().map(|i| objects[*i].clone()).collect();
+            let converted = webhook.convert(&asked, &wanted, is_list).await?;
+            others.iter().zip(converted).for_each(|(i, object)| objects[*i] = object);
+        }
+    }
+    let mut shown = entries;
+    for i in others {
+        row.ty().normalize(&mut objects[i]);
+        row.ty().default(&mut objects[i]);
+        shown[i] = shown[i].with(&objects[i]);
+    }
+    Ok(shown)
 }

@@ -1,6 +1,7 @@
 //! The custom resources that are served, and what is published of all resources together.
 
 use super::Row;
+use crate::pipeline::documents::Published;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +14,13 @@ pub(crate) struct CustomRows(ArcSwap<Table>);
 #[derive(Default)]
 pub(crate) struct Table {
     rows: HashMap<(&'static str, &'static str, &'static str), Row>,
+    pub(crate) published: Published,
 }
 
 impl CustomRows {
     /// The row of a group, version and plural.
     pub(crate) fn row(&self, group: &str, version: &str, plural: &str) -> Option<Row> {
-        self.0.load().get(group, version, plural).cloned()
+        self.0.load().get(group, version, plural).filter(|row| row.enabled).cloned()
     }
 
     /// All rows as they are now.
@@ -32,7 +34,7 @@ impl CustomRows {
             let others = table.rows.iter().filter(|((g, _, p), _)| (*g, *p) != (group, plural));
             let others = others.map(|(key, row)| (*key, row.clone()));
             let new = rows.iter().map(|row| ((row.group, row.version, row.plural), row.clone()));
-            Table { rows: others.chain(new).collect() }
+            Table { rows: others.chain(new).collect(), published: Published::default() }
         });
     }
 }
@@ -43,7 +45,12 @@ impl Table {
         rows.get(&(group, version, plural))
     }
 
-    /// All rows, in no order.
+    /// The rows that clients may use, in no order.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &Row> {
+        self.rows().filter(|row| row.enabled)
+    }
+
+    /// All rows, those of versions that objects are stored in but that are not served among them, in no order.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
     }

@@ -160,3 +160,69 @@ async fn objects_are_there_after_a_restart() {
     let s = s.restart().await;
     assert_eq!(s.get(&format!("{WIDGETS}/a")).await.ok()["spec"]["size"], 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_served_is_published() {
+    let s = Server::with_namespace("ns").await;
+    established(&s, &definition()).await;
+    let resources = s.get("/apis/example.com/v1").await.ok();
+    let names: Vec<&str> =
+        resources["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
+    assert_eq!(names, ["widgets", "widgets/scale", "widgets/status"]);
+    let group = s.get("/apis/example.com").await.ok();
+    assert_eq!(group["preferredVersion"]["groupVersion"], "example.com/v1");
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let all = s.accepting("/apis", aggregated).await.ok();
+    let ours = all["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "example.com").unwrap();
+    assert_eq!(ours["versions"][0]["resources"][0]["resource"], "widgets");
+    let index = s.get("/openapi/v3").await.ok();
+    assert!(index["paths"]["apis/example.com/v1"]["serverRelativeURL"].is_string(), "{index}");
+    let document = s.get("/openapi/v3/apis/example.com/v1").await.ok();
+    let size = &document["components"]["schemas"]["com.example.v1.Widget"]["properties"]["spec"]["properties"]["size"];
+    assert_eq!(size["maximum"], 10.0);
+    let swagger = s.get("/openapi/v2").await.ok();
+    assert!(swagger["definitions"]["com.example.v1.Widget"].is_object());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_have_the_columns_of_the_definition() {
+    let s = Server::with_namespace("ns").await;
+    established(&s, &definition()).await;
+    s.post(WIDGETS, &widget("a", 3)).await.ok();
+    let table = s.accepting(WIDGETS, "application/json;as=Table;v=v1;g=meta.k8s.io").await.ok();
+    let names: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().filter_map(|c| c["name"].as_str()).collect();
+    assert_eq!(names, ["Name", "Size"]);
+    assert_eq!(table["rows"][0]["cells"], json!(["a", 3]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_forms_are_refused() {
+    let s = Server::with_namespace("ns").await;
+    established(&s, &definition()).await;
+    s.post(WIDGETS, &widget("a", 3)).await.ok();
+    let patch = json!({"spec": {"size": 4}});
+    let path = format!("{WIDGETS}/a");
+    let refused = s.send("PATCH", &path, "application/strategic-merge-patch+json", &patch).await.message(415);
+    assert!(refused.contains("application/apply-patch+yaml") && !refused.contains("strategic"), "{refused}");
+    s.accepting(&path, "application/vnd.kubernetes.protobuf").await.fails(406);
+    let mixed = "application/vnd.kubernetes.protobuf,application/json";
+    assert_eq!(s.accepting(&path, mixed).await.ok()["kind"], "Widget");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configurations_are_applied_in_any_version() {
+    let s = Server::with_namespace("ns").await;
+    established(&s, &definition()).await;
+    let apply = |version: &str, size: i64| json!({"apiVersion": (format!("example.com/{version}")), "kind": "Widget", "metadata": {"name": "a"}, "spec": {"size": size}});
+    let path = |version: &str, manager: &str| {
+        format!("/apis/example.com/{version}/namespaces/ns/widgets/a?fieldManager={manager}")
+    };
+    let kind = "application/apply-patch+yaml";
+    let made = s.send("PATCH", &path("v1", "one"), kind, &apply("v1", 3)).await.ok();
+    assert_eq!((&made["spec"]["color"], &made["spec"]["size"]), (&json!("red"), &json!(3)));
+    let conflict = s.send("PATCH", &path("v1beta1", "two"), kind, &apply("v1beta1", 4)).await.message(409);
+    assert!(conflict.contains("conflict with \"one\""), "{conflict}");
+    let same = s.send("PATCH", &path("v1beta1", "two"), kind, &apply("v1beta1", 3)).await.ok();
+    assert_eq!(same["apiVersion"], "example.com/v1beta1");
+}

@@ -82,7 +82,7 @@ async fn run(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
 
 /// Whether the webhook changed the object.
 async fn one(hook: &Hook, a: &mut Attributes<'_>, row: &Row) -> Result<bool, Failure> {
-    let shown = Shown::new(a, row);
+    let shown = Shown::new(a, row).map_err(Failure::Fatal)?;
     let response = ask(hook, a, &shown, Kind::Mutating).await?;
     let Some(operations) = operations(&response)? else { return Ok(false) };
     if a.object.is_null() {

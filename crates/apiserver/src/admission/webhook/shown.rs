@@ -18,13 +18,13 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(a: &Attributes<'_>, row: &Row) -> Self {
+    pub(super) fn new(a: &Attributes<'_>, row: &Row) -> Result<Self, Status> {
         let json = |value: &Value| {
             let mut out = Vec::new();
-            write_json(&in_version(a, row, value), &mut out);
-            Bytes::from(out)
+            write_json(&*in_version(a, row, value)?, &mut out);
+            Ok::<_, Status>(Bytes::from(out))
         };
-        Shown { row: row.clone(), object: json(a.object), old: json(a.old) }
+        Ok(Shown { row: row.clone(), object: json(a.object)?, old: json(a.old)? })
     }
 
     /// Whether this is the version of a row.
@@ -54,18 +54,18 @@ fn form(a: &Attributes<'_>) -> Form {
 }
 
 /// A value of the write as a version has it; null stays null.
-pub(super) fn in_version<'v>(a: &Attributes<'_>, row: &ResourceDef, value: &'v Value) -> Cow<'v, Value> {
+pub(super) fn in_version<'v>(a: &Attributes<'_>, row: &Row, value: &'v Value) -> Result<Cow<'v, Value>, Status> {
     let stored = &a.target.resource;
-    match form(a) {
+    Ok(match form(a) {
         _ if value.is_null() => Cow::Borrowed(value),
-        Form::Scale => scale::of(value).map_or(Cow::Borrowed(value), Cow::Owned),
+        Form::Scale => scale::of(stored, value).map_or(Cow::Borrowed(value), Cow::Owned),
         Form::Whole if !convert::is_same(row, stored) => {
             let mut converted = value.clone();
-            convert::from_storage(row, stored, &mut converted);
+            convert::from_storage(row, stored, &mut converted)?;
             Cow::Owned(converted)
         }
         Form::Whole | Form::Own => Cow::Borrowed(value),
-    }
+    })
 }
 
 /// The kind of what a webhook is shown.
@@ -91,7 +91,7 @@ pub(super) fn take_over(a: &mut Attributes<'_>, row: &Row, json: &[u8]) -> Resul
     let stored = &a.target.resource;
     match form {
         Form::Whole => {
-            convert::to_storage(row, stored, &mut new);
+            convert::to_storage(row, stored, &mut new)?;
             crate::registry::apply_defaults(stored, &mut new);
             stored.ty().normalize(&mut new);
         }

@@ -24,7 +24,7 @@ pub(super) async fn dispatch(hooks: &Hooks, a: &Attributes<'_>) -> Result<(), St
     let mut versions: Vec<Shown> = Vec::new();
     for (_, row) in &concerned {
         if !versions.iter().any(|shown| shown.is_in(row)) {
-            versions.push(Shown::new(a, row));
+            versions.push(Shown::new(a, row)?);
         }
     }
     let calls = concerned.iter().filter_map(|(hook, row)| {

@@ -19,18 +19,25 @@ static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&ve
 pub(super) fn serve(asked: &Asked<'_>, rest: &[&str]) -> Result<Option<Response>, Status> {
     match rest {
         ["v2"] => {
-            let local = DOCUMENTS.v2();
+            let table = asked.api.custom().load();
+            let local = table.open_api_v2(asked.api).unwrap_or_else(|| DOCUMENTS.v2());
             let merged = asked.api.aggregation().openapi.v2(local);
             Ok(Some(packed(asked, merged.as_deref().unwrap_or(local), &[V2_PROTOBUF])))
         }
         ["v3"] => {
             let mut index = DOCUMENTS.v3_index();
+            let table = asked.api.custom().load();
+            let own = table.open_api_v3(asked.api).iter().map(|(name, d)| (name.as_str(), d.etag.trim_matches('"')));
+            let own = kaji_api::openapi::v3_index(own);
+            own["paths"].entries().for_each(|(name, entry)| index.entry("paths").set(name.to_owned(), entry.clone()));
             let aggregation = asked.api.aggregation();
             aggregation.openapi.add_to_index(&mut index, &aggregation.snapshot(asked.api).services);
             super::plain(asked, &index).map(Some)
         }
         ["v3", name @ ..] => {
-            let document = DOCUMENTS.v3(&name.join("/"));
+            let name = name.join("/");
+            let table = asked.api.custom().load();
+            let document = table.open_api_v3(asked.api).get(&name).or_else(|| DOCUMENTS.v3(&name));
             Ok(document.map(|d| packed(asked, d, &[V3_PROTOBUF, V3_PROTOBUF_DOTTED])))
         }
         _ => Ok(None),
