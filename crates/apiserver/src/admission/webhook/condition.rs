@@ -96,7 +96,11 @@ pub(super) fn all(list: &Value) -> Vec<Condition> {
 
 /// Evaluates conditions within upstream's budget.
 pub(super) fn check(conditions: &[Condition], a: &Attributes<'_>, row: &Row) -> Verdict {
-    let (object, old) = (in_version(a, row, a.object), in_version(a, row, a.old));
+    let shown = in_version(a, row, a.object).and_then(|object| Ok((object, in_version(a, row, a.old)?)));
+    let (object, old) = match shown {
+        Ok(shown) => shown,
+        Err(status) => return Verdict::Failed(vec![status.message]),
+    };
     let request = request(a, row);
     let authorizer: Arc<dyn Authorizer> = Arc::new(Asker { api: a.api.clone(), user: a.cx.user.clone() });
     let null = Value::Null;
