@@ -17,6 +17,7 @@ mod paths;
 mod props;
 mod prune;
 mod resource;
+mod rules;
 mod scale;
 mod structural;
 mod tables;

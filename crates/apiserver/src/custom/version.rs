@@ -2,6 +2,7 @@
 
 use super::columns::{self, Column};
 use super::props::Props;
+use super::rules::{self, Rules};
 use super::tables::{self, Tables};
 use super::value::{self, Tree};
 use kaji_api::Value;
@@ -35,6 +36,7 @@ pub struct Version {
     pub(super) kind: String,
     pub(super) api_version: String,
     tree: Tree,
+    rules: Option<Rules>,
 }
 
 /// Where the replicas are that `scale` shows, as simple paths (`.spec.replicas`).
@@ -75,6 +77,7 @@ impl Version {
             kind: kind.to_owned(),
             api_version,
             tree: value::compile(schema),
+            rules: Rules::of(schema),
         })
     }
 
@@ -100,6 +103,7 @@ impl Version {
             self.validate_scale(object, true, errors);
             self.tree.report_embedded(0, object, &Path::root(), errors);
             self.validate_lists(object, errors);
+            self.validate_rules(object, None, errors);
         }
     }
 
@@ -113,6 +117,7 @@ impl Version {
         if self.tree.lists_fit(0, old) {
             self.validate_lists(object, errors);
         }
+        self.validate_rules(object, Some(old), errors);
     }
 
     /// What is wrong with a change of status.
@@ -125,6 +130,16 @@ impl Version {
         }
         if self.tree.lists_fit(0, old) {
             self.validate_lists(object, errors);
+        }
+        self.validate_rules(object, Some(old), errors);
+    }
+
+    fn validate_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+        let Some(rules) = &self.rules else { return };
+        if rules::blocked(&errors.0) {
+            errors.invalid(&Path::root(), Value::Null, rules::BLOCKED);
+        } else {
+            rules.validate(&self.tree, object, old, &Path::root(), errors);
         }
     }
 

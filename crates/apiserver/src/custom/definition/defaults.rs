@@ -2,6 +2,7 @@
 
 use super::options::has_unpruned_default;
 use crate::custom::props::Props;
+use crate::custom::rules::Rules;
 use crate::custom::value::{self, resource};
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Value, schema};
@@ -56,8 +57,12 @@ impl Walk<'_> {
                 }
             }
         }
+        let tree = value::compile(Some(s));
         if found.is_empty() {
-            value::compile(Some(s)).validate_default(default, path, &mut found);
+            tree.validate_default(default, path, &mut found);
+        }
+        if let Some(rules) = Rules::of_part(s).filter(|_| found.is_empty()) {
+            rules.validate_default(&tree, default, path, &mut found);
         }
         self.errors.append(found);
     }

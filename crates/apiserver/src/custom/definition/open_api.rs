@@ -44,7 +44,14 @@ const NOT_AT_ROOT: [&str; 22] = [
 ];
 
 /// The `schema` of a version. With `status`, values of status are validated by themselves.
-pub(super) fn validation(validation: &Value, status: bool, options: &Options, path: &Path, e: &mut Errors) {
+pub(super) fn validation(
+    validation: &Value,
+    status: bool,
+    version: &str,
+    options: &Options,
+    path: &Path,
+    e: &mut Errors,
+) {
     let schema = Props(&validation["openAPIV3Schema"]);
     if schema.0.is_null() {
         return;
@@ -58,6 +65,7 @@ pub(super) fn validation(validation: &Value, status: bool, options: &Options, pa
         found.forbidden(&path.child("nullable"), "nullable cannot be true at the root");
     }
     let mut no_structure = None;
+    let mut rules = None;
     if options.structural {
         match structural::unsupported(schema) {
             Err(why) => no_structure = Some(why),
@@ -66,15 +74,24 @@ pub(super) fn validation(validation: &Value, status: bool, options: &Options, pa
                 if wrong.is_empty() {
                     wrong = defaults::validate(schema, options.pruned_defaults, &path);
                 }
+                if wrong.is_empty() {
+                    rules = Some(rules::Budget::default());
+                }
                 found.append(wrong);
             }
         }
     }
-    let mut walk = Walk { options, errors: Errors::new() };
-    walk.schema(schema, &path, &Place::root(options));
-    found.append(walk.errors);
+    let unchanged = options.same_schema.iter().any(|name| name == version);
+    let mut walk = Walk { options, rules, unchanged, schema_errors: Errors::new(), rule_errors: Errors::new() };
+    walk.schema(schema, &path, &Place::root(options), rules::Scope::root(schema));
+    let Walk { rules, schema_errors, rule_errors, .. } = walk;
+    found.append(schema_errors);
+    found.append(rule_errors);
     if let (Some(why), true) = (no_structure, found.is_empty()) {
         found.invalid(&path, "", &why);
+    }
+    if let Some(budget) = rules {
+        budget.total(&path, &mut found);
     }
     e.append(found);
 }
@@ -101,43 +118,56 @@ struct Place {
     no_defaults: Option<String>,
     /// Inside the type or metadata of a resource.
     in_meta: bool,
+    /// The outermost part around that cannot be compared with its past.
+    uncorrelated: Option<Path>,
     valid_types: bool,
 }
 
 impl Place {
     fn root(options: &Options) -> Self {
         let valid_types = options.valid_types;
-        Place { is_root: true, no_defaults: None, in_meta: false, valid_types }
+        Place { is_root: true, no_defaults: None, in_meta: false, uncorrelated: None, valid_types }
     }
 
     fn below(&self) -> Self {
         Place { is_root: false, ..self.clone() }
     }
+
+    fn without_past(mut self, path: &Path) -> Self {
+        self.uncorrelated.get_or_insert_with(|| path.clone());
+        self
+    }
 }
 
 struct Walk<'o> {
     options: &'o Options,
-    errors: Errors,
+    /// None: rules are not looked at, since the schema is no good.
+    rules: Option<rules::Budget>,
+    /// The schema is what it was; so may be what its rules cost.
+    unchanged: bool,
+    schema_errors: Errors,
+    rule_errors: Errors,
 }
 
 impl Walk<'_> {
-    fn schema(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+    fn schema(&mut self, s: Props<'_>, path: &Path, place: &Place, scope: rules::Scope<'_>) {
+        let before = self.schema_errors.0.len();
         self.own(s, path, place);
-        self.additional(s, path, place);
-        self.properties(s, path, place);
+        self.additional(s, path, place, scope);
+        self.properties(s, path, place, scope);
         self.nested(s, path, place);
         if !s.0["items"].is_zero() {
-            self.items(s, path, place);
+            self.items(s, path, place, scope);
         }
         for (name, dependency) in s.map("dependencies").filter(|(_, d)| d.0.as_object().is_some()) {
-            self.schema(dependency, &path.child("dependencies").key(name), &place.below());
+            self.schema(dependency, &path.child("dependencies").key(name), &place.below(), rules::Scope::none());
         }
-        lists::validate(s, path, self.options, &mut self.errors);
-        rules::texts(s, &path.child("x-kubernetes-validations"), &mut self.errors);
+        lists::validate(s, path, self.options, &mut self.schema_errors);
+        self.rules(s, path, place, scope, before);
     }
 
     fn own(&mut self, s: Props<'_>, path: &Path, place: &Place) {
-        let e = &mut self.errors;
+        let e = &mut self.schema_errors;
         if place.valid_types && !s.ty().is_empty() && !is_type(s.ty()) {
             e.not_supported(&path.child("type"), s.ty(), &TYPES);
         }
@@ -167,57 +197,81 @@ impl Walk<'_> {
         }
     }
 
-    fn additional(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+    fn additional(&mut self, s: Props<'_>, path: &Path, place: &Place, scope: rules::Scope<'_>) {
         if !s.has_additional() {
             return;
         }
         let at = path.child("additionalProperties");
         if s.has_properties() && s.0["additionalProperties"].as_bool() != Some(true) {
-            self.errors.forbidden(&at, "additionalProperties and properties are mutual exclusive");
+            self.schema_errors.forbidden(&at, "additionalProperties and properties are mutual exclusive");
         }
         let mut below = place.below();
         if place.in_meta {
             below.no_defaults = Some("inside additionalProperties applying to object metadata".to_owned());
         }
         if let Some(additional) = s.additional() {
-            self.schema(additional, &at, &below);
+            self.schema(additional, &at, &below, scope.below(s, additional));
         }
     }
 
-    fn properties(&mut self, s: Props<'_>, path: &Path, place: &Place) {
+    fn properties(&mut self, s: Props<'_>, path: &Path, place: &Place, scope: rules::Scope<'_>) {
         for (name, property) in s.properties() {
             let mut below = place.below();
+            if s.map_type() == "atomic" {
+                below = below.without_past(path);
+            }
             if (place.is_root || s.embedded()) && matches!(name, "metadata" | "kind" | "apiVersion") {
                 below.in_meta = true;
                 if place.is_root {
                     below.no_defaults = Some(format!("in top-level {name}"));
                 }
             }
-            self.schema(property, &path.child("properties").key(name), &below);
+            self.schema(property, &path.child("properties").key(name), &below, scope.below(s, property));
         }
     }
 
     fn nested(&mut self, s: Props<'_>, path: &Path, place: &Place) {
         if let Some(not) = s.schema("not") {
-            self.schema(not, &path.child("not"), &place.below());
+            self.schema(not, &path.child("not"), &place.below(), rules::Scope::none());
         }
         for junctor in [JUNCTORS[0], JUNCTORS[2], JUNCTORS[1]] {
             for (i, one) in s.list(junctor).enumerate() {
-                self.schema(one, &path.child(junctor).index(i), &place.below());
+                self.schema(one, &path.child(junctor).index(i), &place.below(), rules::Scope::none());
             }
         }
         for (name, definition) in s.map("definitions") {
-            self.schema(definition, &path.child("definitions").key(name), &place.below());
+            self.schema(definition, &path.child("definitions").key(name), &place.below(), rules::Scope::none());
         }
     }
 
-    fn items(&mut self, s: Props<'_>, path: &Path, place: &Place) {
-        let below = place.below();
+    fn items(&mut self, s: Props<'_>, path: &Path, place: &Place, scope: rules::Scope<'_>) {
+        let mut below = place.below();
+        if s.list_type() != "map" {
+            below = below.without_past(path);
+        }
         if let Some(items) = s.items() {
-            self.schema(items, &path.child("items"), &below);
+            self.schema(items, &path.child("items"), &below, scope.below(s, items));
         }
         for (i, items) in s.list("items").enumerate() {
-            self.schema(items, &path.child("items").index(i), &below);
+            self.schema(items, &path.child("items").index(i), &below, scope.below(s, items));
+        }
+    }
+
+    fn rules(&mut self, s: Props<'_>, path: &Path, place: &Place, scope: rules::Scope<'_>, before: usize) {
+        if s.rules().is_empty() {
+            return;
+        }
+        let path = path.child("x-kubernetes-validations");
+        rules::texts(s, &path, &mut self.schema_errors);
+        let sound = self.schema_errors.0.len() == before;
+        if let (Some(budget), true, true) = (&mut self.rules, sound, scope.is_some()) {
+            let within = rules::Within {
+                scope,
+                uncorrelated: place.uncorrelated.as_ref(),
+                unchanged: self.unchanged,
+                is_root: place.is_root,
+            };
+            budget.compile(s, &path, &within, &mut self.rule_errors);
         }
     }
 }

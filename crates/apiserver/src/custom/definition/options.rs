@@ -27,6 +27,8 @@ pub(super) struct Options {
     pub(super) map_keys: bool,
     /// The authority of a conversion webhook is readable.
     pub(super) ca_bundle: bool,
+    /// Versions that keep their schema: their rules may cost what they did.
+    pub(super) same_schema: Vec<String>,
     /// Versions with too many selectable fields that stay the same.
     pub(super) many_fields: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Options {
             atomic_sets: true,
             map_keys: true,
             ca_bundle: false,
+            same_schema: Vec::new(),
             many_fields: Vec::new(),
         }
     }
@@ -70,6 +73,7 @@ impl Options {
                 !errors.is_empty()
             }),
             ca_bundle: established && !super::conversion::has_bad_bundle(old),
+            same_schema: kept(new, old, |v| &v["schema"], |_| true),
             many_fields: kept(new, old, |v| &v["selectableFields"], |f| f.items().len() > MAX_SELECTABLE),
         }
     }

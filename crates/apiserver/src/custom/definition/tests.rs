@@ -85,3 +85,23 @@ fn a_version_is_small() {
     let tree = super::super::value::compile(Some(super::super::props::Props(&schema)));
     assert!(tree.size() < 30_000, "{} bytes", tree.size());
 }
+
+#[test]
+fn rules_come_last() {
+    let schema = value!({"type": "object", "properties": {"spec": {"type": "object", "required": ["n"],
+        "x-kubernetes-validations": [{"rule": "self.n > 1"}], "properties": {"n": {"type": "integer"}}}}});
+    let definition = Definition::compile(&crd(schema)).expect("a definition");
+    let version = definition.version("v1").expect("a version");
+    let object =
+        |spec: Value| value!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {}, "spec": (spec)});
+    let errors = |new: &Value| {
+        let mut errors = Errors::new();
+        version.validate(new, &mut errors);
+        errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(&object(value!({"n": 2}))), [""; 0]);
+    assert_eq!(errors(&object(value!({"n": 1}))), ["spec: Invalid value: failed rule: self.n > 1"]);
+    let blocked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
+                   correct the existing errors to complete validation";
+    assert_eq!(errors(&object(value!({}))), ["spec.n: Required value", blocked]);
+}

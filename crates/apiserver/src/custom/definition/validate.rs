@@ -130,7 +130,7 @@ fn version(
         e.invalid(&path.child("deprecationWarning"), warning.str(), &text);
     }
     if !hoisted("schema") && !version["schema"].is_null() {
-        open_api::validation(&version["schema"], status, options, &path.child("schema"), e);
+        open_api::validation(&version["schema"], status, version["name"].str(), options, &path.child("schema"), e);
     }
     if !hoisted("subresources") {
         columns::subresources(&version["subresources"], &path.child("subresources"), e);
@@ -194,7 +194,7 @@ fn at_the_top(
     e: &mut Errors,
 ) {
     if hoisted("schema") && !version["schema"].is_null() {
-        open_api::validation(&version["schema"], status, options, &path.child("validation"), e);
+        open_api::validation(&version["schema"], status, version["name"].str(), options, &path.child("validation"), e);
     }
     if hoisted("subresources") {
         columns::subresources(&version["subresources"], &path.child("subresources"), e);

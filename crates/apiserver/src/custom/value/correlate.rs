@@ -18,15 +18,37 @@ pub(crate) struct Old<'a> {
 /// The items of an old list.
 pub(crate) struct OldItems<'a> {
     node: NodeId,
-    keys: &'a [Key],
+    items: Keyed<'a, Key>,
+}
+
+/// Items by what identifies them.
+pub(crate) struct Keyed<'a, K> {
+    keys: &'a [K],
     by_key: HashMap<String, &'a Value>,
+}
+
+/// Items by what identifies them; of those with equal keys the first.
+pub(crate) fn items_by_keys<'a, K: AsRef<str>>(items: &'a [Value], keys: &'a [K]) -> Keyed<'a, K> {
+    let mut by_key = HashMap::new();
+    for item in items.iter().filter(|_| !keys.is_empty()) {
+        if let Some(key) = key_of(item, keys) {
+            by_key.entry(key).or_insert(item);
+        }
+    }
+    Keyed { keys, by_key }
+}
+
+impl<'a, K: AsRef<str>> Keyed<'a, K> {
+    /// The item with the same keys.
+    pub(crate) fn of(&self, item: &Value) -> Option<&'a Value> {
+        self.by_key.get(&key_of(item, self.keys)?).copied()
+    }
 }
 
 impl<'a> OldItems<'a> {
     /// What the item was.
     pub(crate) fn of(&self, item: &Value) -> Option<Old<'a>> {
-        let value = self.by_key.get(&key_of(item, self.keys)?)?;
-        Some(Old { node: self.node, value })
+        Some(Old { node: self.node, value: self.items.of(item)? })
     }
 }
 
@@ -47,13 +69,7 @@ impl Tree {
     pub(crate) fn old_items<'a>(&'a self, old: &Old<'a>) -> OldItems<'a> {
         let node = self.node(old.node);
         let keys = if node.has(flags::MAP) && node.items != NONE { self.keys(node) } else { &[] };
-        let mut by_key = HashMap::new();
-        for item in old.value.items().iter().filter(|_| !keys.is_empty()) {
-            if let Some(key) = key_of(item, keys) {
-                by_key.entry(key).or_insert(item);
-            }
-        }
-        OldItems { node: node.items, keys, by_key }
+        OldItems { node: node.items, items: items_by_keys(old.value.items(), keys) }
     }
 
     /// Whether a value is what it was. Of lists of type map the order does not count; objects with entries that the
@@ -84,10 +100,10 @@ impl Tree {
 }
 
 /// What identifies an item of a list; none where a key is missing or no scalar.
-pub(super) fn key_of(item: &Value, keys: &[Key]) -> Option<String> {
+fn key_of<K: AsRef<str>>(item: &Value, keys: &[K]) -> Option<String> {
     let mut text = String::new();
     for key in keys {
-        let fine = match item.get(key)? {
+        let fine = match item.get(key.as_ref())? {
             Value::Bool(b) => write!(text, "\0b{b}"),
             Value::Int(n) => write!(text, "\0i{n}"),
             Value::Float(f) => write!(text, "\0f{f}"),

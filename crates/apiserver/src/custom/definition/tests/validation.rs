@@ -297,3 +297,56 @@ fn formats_that_mean_nothing_are_warned_of() {
     spec(&mut new).set("b", value!({"type": "integer", "format": "int8"}));
     assert_eq!(Definitions.warnings(&new, Some(&old)), [r#"unrecognized format "int8""#]);
 }
+
+#[test]
+fn rules_are_compiled_and_priced() {
+    let at = "spec.validation.openAPIV3Schema.properties[spec].properties[a]";
+    let cases = [
+        (
+            value!({"type": "string", "x-kubernetes-validations": [{"rule": "self == 5"}]}),
+            vec![format!(
+                "{at}.x-kubernetes-validations[0].rule: Invalid value: {{\"Rule\":\"self == 5\",\"Message\":\"\",\
+                 \"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: \
+                 ERROR: <input>:1:6: found no matching overload for '_==_' applied to '(string, int)'"
+            )],
+        ),
+        (
+            value!({"type": "string", "x-kubernetes-validations": [{"rule": "self"}]}),
+            vec![format!("{at}.x-kubernetes-validations[0].rule: Invalid value: {{\"Rule\":\"self\"")],
+        ),
+        (
+            value!({"type": "array", "items": {"type": "string"},
+                "x-kubernetes-validations": [{"rule": "self.all(x, self.all(y, x == y))"}]}),
+            vec![
+                format!(
+                    "{at}.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more \
+                     than 100x (try simplifying"
+                ),
+                format!("{at}.x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total"),
+                "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total"
+                    .to_owned(),
+            ],
+        ),
+        (
+            value!({"type": "array", "maxItems": 3, "items": {"type": "string", "maxLength": 3,
+                "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}),
+            vec![format!(
+                "{at}.items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on \
+                 the uncorrelatable portion of the schema within {at}"
+            )],
+        ),
+        (
+            value!({"type": "integer", "default": 3, "x-kubernetes-validations": [{"rule": "self > 5", "message": "small"}]}),
+            vec![format!("{at}.default: Invalid value: 3: small")],
+        ),
+    ];
+    for (schema, expected) in cases {
+        let mut crd = plain();
+        spec(&mut crd).set("a", schema);
+        let errors = errors(crd);
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        for (error, expected) in errors.iter().zip(expected) {
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+}
