@@ -7,6 +7,7 @@ mod lifecycle;
 mod limit_ranger;
 mod node_restriction;
 mod pod_security;
+pub(crate) mod policy;
 mod priority;
 mod resource_quota;
 mod runtime_class;
@@ -125,6 +126,7 @@ pub fn chain() -> Vec<Box<dyn Plugin>> {
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(ingress_class::DefaultIngressClass),
         Box::new(webhook::MutatingAdmissionWebhook::default()),
+        Box::new(policy::ValidatingAdmissionPolicy::default()),
         Box::new(webhook::ValidatingAdmissionWebhook::default()),
         Box::new(resource_quota::ResourceQuota),
     ]

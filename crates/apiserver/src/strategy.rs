@@ -1,6 +1,7 @@
 //! What is special about each resource. The registry does everything uniform and asks the strategy of a
 //! resource at the points below; [`of`] is the one list of them.
 
+pub mod admissionpolicy;
 pub mod apiservice;
 pub mod certificatesigningrequest;
 pub mod configmap;
@@ -299,7 +300,9 @@ fn admission(plural: &str) -> &'static dyn Strategy {
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
             &webhookconfiguration::WebhookConfigurations
         }
-        "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => {
+        "validatingadmissionpolicies" => &admissionpolicy::ValidatingPolicies,
+        "validatingadmissionpolicybindings" => &admissionpolicy::ValidatingBindings,
+        "mutatingadmissionpolicybindings" => {
             &Simple { generation: true, unconditional: false, default: simple::policy_binding }
         }
         _ => &Simple { generation: true, unconditional: false, default: simple::policy },

@@ -14,6 +14,7 @@ mod negotiation;
 mod objects;
 mod observed;
 mod pods;
+mod policies;
 mod rules;
 mod selection;
 mod services;

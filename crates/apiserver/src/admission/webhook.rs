@@ -9,14 +9,14 @@
 //! taken away; nor do a server's own writes before it is ready. Where no configuration exists, a write costs one look at a revision.
 
 mod call;
-mod choose;
+pub(super) mod choose;
 pub(crate) mod condition;
 mod hook;
 mod metrics;
 mod mutate;
-mod review;
-mod rule;
-mod shown;
+pub(super) mod review;
+pub(super) mod rule;
+pub(super) mod shown;
 mod source;
 mod validate;
 
@@ -84,7 +84,7 @@ fn is_exempt(a: &Attributes<'_>) -> bool {
 }
 
 /// What a write is about, in the version of its path.
-fn asked(a: &Attributes<'_>) -> Row {
+pub(super) fn asked(a: &Attributes<'_>) -> Row {
     // A binding may be sent to the collection of bindings; it is handled as the pod's.
     match a.asked.plural == "pods" && a.target.sub.is_none() && a.object.kind() == "Binding" {
         true => Row::built_in("", "v1", "bindings").unwrap_or_else(|| a.asked.clone()),
@@ -93,7 +93,7 @@ fn asked(a: &Attributes<'_>) -> Row {
 }
 
 /// The namespace of a write; a namespace is in itself.
-fn namespace<'a>(a: &'a Attributes<'_>) -> &'a str {
+pub(super) fn namespace<'a>(a: &'a Attributes<'_>) -> &'a str {
     if a.asked.group.is_empty() && a.asked.plural == "namespaces" { a.object_name() } else { a.namespace }
 }
 

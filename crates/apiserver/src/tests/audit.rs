@@ -198,6 +198,39 @@ async fn pod_security_says_what_it_would_refuse() {
 }
 
 #[tokio::test]
+async fn admission_policies_annotate() {
+    let audited = Audited::start("rules: [{level: Metadata}]", |_| {}).await;
+    let server = &audited.server;
+    let admission = "/apis/admissionregistration.k8s.io/v1";
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
+        "validations": [{"expression": "true"}, {"expression": "object.metadata.name != 'x'", "message": "a <x>"}],
+        "auditAnnotations": [{"key": "name", "valueExpression": "'is ' + object.metadata.name"},
+            {"key": "none", "valueExpression": "null"}],
+    });
+    let policies = format!("{admission}/validatingadmissionpolicies");
+    server.post(&policies, &json!({"metadata": {"name": "p"}, "spec": spec})).await.ok();
+    let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Audit"]}});
+    server.post(&format!("{admission}/validatingadmissionpolicybindings"), &binding).await.ok();
+    let path = "/api/v1/namespaces/default/configmaps";
+    let mut annotations = Json::Null;
+    // Policies take effect a moment after they are stored.
+    for _ in 0..500 {
+        server.post(path, &json!({"metadata": {"name": "x"}})).await;
+        annotations = audited.last(path)["annotations"].clone();
+        if annotations.get("p/name").is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(annotations["p/name"], "is x");
+    assert!(annotations.get("p/none").is_none());
+    let failure = r#"[{"message":"a \u003cx\u003e","policy":"p","binding":"b","expressionIndex":1,"validationActions":["Audit"]}]"#;
+    assert_eq!(annotations["validation.policy.admission.k8s.io/validation_failure"], failure);
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_is_refused_in_strict_mode_only() {
     let full = |mode: &'static str| {
         move |options: &mut Options| {

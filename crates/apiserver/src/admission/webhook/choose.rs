@@ -7,6 +7,7 @@ use super::rule::Subject;
 use super::{asked, namespace, operation};
 use crate::admission::{Attributes, Operation};
 use crate::row::Row;
+use kaji_api::selector::LabelSelector;
 use kaji_api::{GroupResource, ResourceDef, Status, Value};
 use std::sync::OnceLock;
 
@@ -14,7 +15,7 @@ const NAMESPACES: GroupResource = GroupResource::of("", "namespaces");
 
 /// What choosing needs to know of a write, found out once.
 #[derive(Default)]
-pub(super) struct Facts {
+pub(in crate::admission) struct Facts {
     labels: OnceLock<Value>,
 }
 
@@ -79,7 +80,7 @@ fn by_rules(hook: &Hook, a: &Attributes<'_>) -> Option<Row> {
     hook.rules.iter().find_map(named).cloned()
 }
 
-fn subject(a: &Attributes<'_>, row: &ResourceDef) -> Subject<'static> {
+pub(in crate::admission) fn subject(a: &Attributes<'_>, row: &ResourceDef) -> Subject<'static> {
     Subject {
         operation: operation(a.operation),
         group: row.group,
@@ -91,7 +92,7 @@ fn subject(a: &Attributes<'_>, row: &ResourceDef) -> Subject<'static> {
 }
 
 /// Other versions of the same objects that have the subresource.
-fn equivalents(a: &Attributes<'_>, row: &Row) -> Vec<Row> {
+pub(in crate::admission) fn equivalents(a: &Attributes<'_>, row: &Row) -> Vec<Row> {
     let fits = |other: &ResourceDef| {
         other.enabled
             && !other.prefix.is_empty()
@@ -105,9 +106,17 @@ fn equivalents(a: &Attributes<'_>, row: &Row) -> Vec<Row> {
     }
 }
 
-/// Whether the labels of the namespace are selected; what is in none is never exempt.
 async fn in_namespace(facts: &Facts, hook: &Hook, a: &Attributes<'_>) -> Result<bool, Status> {
     let selector = hook.namespaces.as_ref().map_err(Status::internal)?;
+    selects_namespace(facts, selector, a).await
+}
+
+/// Whether the labels of the namespace are selected; what is in none is never exempt.
+pub(in crate::admission) async fn selects_namespace(
+    facts: &Facts,
+    selector: &LabelSelector,
+    a: &Attributes<'_>,
+) -> Result<bool, Status> {
     let placed = !namespace(a).is_empty() || a.is("", "namespaces");
     if !placed || selector.is_everything() {
         return Ok(true);

@@ -46,7 +46,7 @@ pub(super) fn request(a: &Attributes<'_>, shown: &Shown, version: Version, uid: 
 }
 
 /// Everything of a request but the objects.
-pub(super) fn head(a: &Attributes<'_>, row: &ResourceDef, uid: &str) -> Value {
+pub(in crate::admission) fn head(a: &Attributes<'_>, row: &ResourceDef, uid: &str) -> Value {
     let asked = asked(a);
     let sub = a.target.sub.map_or("", |s| s.name);
     let mut head = value!({"uid": uid, "kind": (kind_value(&kind(a, row))), "resource": (resource_value(row))});
@@ -96,7 +96,7 @@ fn user(a: &Attributes<'_>) -> Value {
 }
 
 /// The options of the operation, as an object of `meta.k8s.io/v1`.
-pub(super) fn options(a: &Attributes<'_>) -> Value {
+pub(in crate::admission) fn options(a: &Attributes<'_>) -> Value {
     match a.operation {
         Operation::Create => write_options(a, "CreateOptions"),
         Operation::Update => write_options(a, "UpdateOptions"),

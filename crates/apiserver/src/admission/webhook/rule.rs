@@ -4,19 +4,19 @@ use kaji_api::Value;
 
 /// A write, as rules see it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subject<'a> {
-    pub(super) operation: &'a str,
-    pub(super) group: &'a str,
-    pub(super) version: &'a str,
-    pub(super) resource: &'a str,
-    pub(super) subresource: &'a str,
+pub(in crate::admission) struct Subject<'a> {
+    pub(in crate::admission) operation: &'a str,
+    pub(in crate::admission) group: &'a str,
+    pub(in crate::admission) version: &'a str,
+    pub(in crate::admission) resource: &'a str,
+    pub(in crate::admission) subresource: &'a str,
     /// Whether it is in a namespace; a namespace itself is not.
-    pub(super) namespaced: bool,
+    pub(in crate::admission) namespaced: bool,
 }
 
 /// One rule of a webhook or policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(in crate::admission) struct Rule {
     operations: Vec<String>,
     groups: Vec<String>,
     versions: Vec<String>,
@@ -35,7 +35,7 @@ enum Scope {
 }
 
 impl Rule {
-    pub(super) fn compile(rule: &Value) -> Self {
+    pub(in crate::admission) fn compile(rule: &Value) -> Self {
         let texts = |key: &str| rule[key].items().iter().map(|v| v.str().to_owned()).collect();
         let split = |v: &Value| {
             let (resource, sub) = v.str().split_once('/').unwrap_or((v.str(), ""));
@@ -55,7 +55,7 @@ impl Rule {
         }
     }
 
-    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
+    pub(in crate::admission) fn matches(&self, subject: &Subject<'_>) -> bool {
         self.in_scope(subject.namespaced)
             && names(&self.operations, subject.operation)
             && names(&self.groups, subject.group)

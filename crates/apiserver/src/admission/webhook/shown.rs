@@ -54,7 +54,11 @@ fn form(a: &Attributes<'_>) -> Form {
 }
 
 /// A value of the write as a version has it; null stays null.
-pub(super) fn in_version<'v>(a: &Attributes<'_>, row: &Row, value: &'v Value) -> Result<Cow<'v, Value>, Status> {
+pub(in crate::admission) fn in_version<'v>(
+    a: &Attributes<'_>,
+    row: &Row,
+    value: &'v Value,
+) -> Result<Cow<'v, Value>, Status> {
     let stored = &a.target.resource;
     Ok(match form(a) {
         _ if value.is_null() => Cow::Borrowed(value),

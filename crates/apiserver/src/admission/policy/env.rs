@@ -1,0 +1,105 @@
+//! What expressions of policies may name (apiserver `admission/plugin/cel`).
+
+use kaji_cel::{DeclType, Env, Type};
+
+/// Optional variables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// `params`.
+    pub(crate) params: bool,
+    /// `authorizer`.
+    pub(crate) authorizer: bool,
+}
+
+/// The environment without `variables`.
+pub(crate) fn base(options: Options) -> Env {
+    let mut env = Env::new()
+        .with_dyn("object")
+        .with_dyn("oldObject")
+        .with("namespaceObject", namespace())
+        .with("request", request());
+    if options.params {
+        env = env.with_dyn("params");
+    }
+    if options.authorizer {
+        let authz = |name: &str| DeclType::simple(Type::object(&format!("kubernetes.authorization.{name}")));
+        env = env.with("authorizer", authz("Authorizer")).with("authorizer.requestResource", authz("ResourceCheck"));
+    }
+    env
+}
+
+/// The type of `variables`, as far as they are known.
+pub(crate) fn variables(known: &[(String, Type)]) -> DeclType {
+    let fields = known.iter().map(|(name, ty)| (name.as_str(), DeclType::simple(ty.clone())));
+    // A name that grows keeps declarations of different stages apart.
+    DeclType::object(&format!("kubernetes.variables{}", known.len()), fields)
+}
+
+fn text() -> DeclType {
+    DeclType::simple(Type::String)
+}
+
+fn texts() -> DeclType {
+    DeclType::list(text())
+}
+
+fn request() -> DeclType {
+    let kind = || {
+        let fields = [("group", text()), ("version", text()), ("kind", text())];
+        DeclType::object("kubernetes.GroupVersionKind", fields)
+    };
+    let resource = || {
+        let fields = [("group", text()), ("version", text()), ("resource", text())];
+        DeclType::object("kubernetes.GroupVersionResource", fields)
+    };
+    let user = [("username", text()), ("uid", text()), ("groups", texts()), ("extra", DeclType::map(texts()))];
+    DeclType::object(
+        "kubernetes.AdmissionRequest",
+        [
+            ("kind", kind()),
+            ("resource", resource()),
+            ("subResource", text()),
+            ("requestKind", kind()),
+            ("requestResource", resource()),
+            ("requestSubResource", text()),
+            ("name", text()),
+            ("namespace", text()),
+            ("operation", text()),
+            ("userInfo", DeclType::object("kubernetes.UserInfo", user)),
+            ("dryRun", DeclType::simple(Type::Bool)),
+            ("options", DeclType::simple(Type::Dyn)),
+        ],
+    )
+}
+
+fn namespace() -> DeclType {
+    let time = || DeclType::simple(Type::Timestamp);
+    let number = || DeclType::simple(Type::Int);
+    let metadata = [
+        ("name", text()),
+        ("generateName", text()),
+        ("namespace", text()),
+        ("labels", DeclType::map(text())),
+        ("annotations", DeclType::map(text())),
+        ("UID", text()),
+        ("creationTimestamp", time()),
+        ("deletionGracePeriodSeconds", number()),
+        ("deletionTimestamp", time()),
+        ("generation", number()),
+        ("resourceVersion", text()),
+        ("finalizers", texts()),
+    ];
+    let condition =
+        [("status", text()), ("type", text()), ("lastTransitionTime", time()), ("message", text()), ("reason", text())];
+    let conditions = DeclType::list(DeclType::object("kubernetes.NamespaceCondition", condition));
+    let status = [("conditions", conditions), ("phase", text())];
+    let spec = [("finalizers", texts())];
+    DeclType::object(
+        "kubernetes.Namespace",
+        [
+            ("metadata", DeclType::object("kubernetes.NamespaceMetadata", metadata)),
+            ("spec", DeclType::object("kubernetes.NamespaceSpec", spec)),
+            ("status", DeclType::object("kubernetes.NamespaceStatus", status)),
+        ],
+    )
+}
