@@ -27,6 +27,7 @@ mod protobuf;
 mod resource;
 mod route;
 mod table;
+pub(crate) mod timing;
 mod trace;
 pub(crate) mod version;
 

@@ -28,6 +28,7 @@ use crate::admission::webhook::Rounds;
 use crate::admission::{Attributes, Operation};
 use crate::cache::{Cache, Entry, store_status};
 use crate::context::{RequestContext, Target};
+use crate::pipeline::timing::{self, timed};
 use crate::row::Row;
 use crate::server::Api;
 use crate::strategy::Strategy;
@@ -37,6 +38,7 @@ use kaji_api::{GroupResource, Status, Value, schema::TypeRef};
 use kaji_store::{Change, Committed, Expect, Revision};
 use options::DeleteOptions;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What updates of a stale object are told (upstream `OptimisticLockErrorMsg`).
 pub(crate) const STALE: &str =
@@ -138,7 +140,7 @@ impl<'a> Scope<'a> {
 
     /// The object as it is now, surely no older than what was acknowledged before.
     pub(crate) async fn current(&self) -> Result<Arc<Entry>, Status> {
-        self.api.caches().fresh().await?;
+        timed(timing::Phase::Store, self.api.caches().fresh()).await?;
         self.cache.get(&self.key()).ok_or_else(|| self.not_found())
     }
 
@@ -185,7 +187,11 @@ impl<'a> Scope<'a> {
             deletion,
             rounds: Rounds::default(),
         };
-        run_phase(phase, attributes).await
+        let begun = Instant::now();
+        let decided = timed(timing::Phase::Admission, run_phase(phase, attributes)).await;
+        let mutating = phase == Phase::Mutate;
+        self.api.metrics().observed.admitted(mutating, operation, begun.elapsed(), decided.is_ok());
+        decided
     }
 
     /// Writes the stored form of an object if its key was last written at `expected` (0: doesn't exist).
@@ -207,7 +213,8 @@ impl<'a> Scope<'a> {
         let mut expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
         expect.extend(guards);
         let change = vec![Change::Put(key.to_owned(), sealed)];
-        Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
+        let operation = if expected == 0 { "create" } else { "update" };
+        Ok(match self.commit(operation, expect, change).await? {
             Committed::Yes(revision) => {
                 Written::Yes(Entry::from_stored(key, &stored, revision).expect("just encoded").shared())
             }
@@ -229,13 +236,25 @@ impl<'a> Scope<'a> {
         let caches = self.api.caches();
         let expect = vec![Expect { key: entry.key.clone(), mod_revision: entry.revision }];
         let change = vec![Change::Delete(entry.key.clone())];
-        Ok(match caches.store().commit(expect, change).await.map_err(store_status)? {
+        Ok(match self.commit("delete", expect, change).await? {
             Committed::Yes(revision) => Written::Yes(entry.at(revision).shared()),
             Committed::No(found, _) => {
                 caches.prepare(found.iter().flatten()).await;
                 Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r)))
             }
         })
+    }
+
+    async fn commit(
+        &self,
+        operation: &'static str,
+        expect: Vec<Expect>,
+        change: Vec<Change>,
+    ) -> Result<Committed, Status> {
+        let begun = Instant::now();
+        let committed = timed(timing::Phase::Store, self.api.caches().store().commit(expect, change)).await;
+        self.api.metrics().observed.stored(operation, &self.stored, begun.elapsed());
+        committed.map_err(store_status)
     }
 
     /// An answer to a dry run: the entry as it would have been written, under the revision it was made from.

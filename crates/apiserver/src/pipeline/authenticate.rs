@@ -1,5 +1,6 @@
 //! Who is it? In-process callers say so; others are asked; nobody is anonymous but for health.
 
+use super::timing::{Phase, timed};
 use super::{Next, info, negotiate::Format, output};
 use crate::authn::LocalIdentity;
 use crate::context::UserInfo;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
         let (mut parts, body): (_, RequestBody) = request.into_parts();
-        match user(api, &parts).await {
+        match timed(Phase::Authentication, user(api, &parts)).await {
             Ok(user) => {
                 // Never seen by handlers, logs or backends that a request is passed on to.
                 parts.headers.remove(http::header::AUTHORIZATION);

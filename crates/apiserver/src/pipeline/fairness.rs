@@ -1,6 +1,7 @@
 //! Every request finds its priority level and waits for its seats there. Requests without an end pass by, except
 //! watches: they hold seats until what they begin with has been sent.
 
+use super::timing::{Phase, timed};
 use super::{Next, authenticate, deadline, inflight, info, output};
 use crate::context::RequestInfo;
 use crate::fairness::{Registered, Seat, Stored};
@@ -47,7 +48,8 @@ pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> B
         let Some(class) = fairness.classify(&info, &user) else { return next.run(request).await };
         let wait = || deadline::of(&info).map_or(deadline::LIMIT / 4, |limit| limit / 4).min(LONGEST_WAIT);
         let stored = || stored(api, &info);
-        let mut response = match fairness.enter(&class, &info, &user, stored, wait).await {
+        let seat = timed(Phase::Queue, fairness.enter(&class, &info, &user, stored, wait)).await;
+        let mut response = match seat {
             Ok(seat) if watch => {
                 let hold = WatchHold { seat: Mutex::new(Some(seat)), _registered: fairness.register_watch(&info) };
                 request.extensions_mut().insert(Arc::new(hold));

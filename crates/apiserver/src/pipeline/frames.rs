@@ -1,7 +1,7 @@
 //! The body of a watch: events framed as JSON lines or length-delimited protobuf.
 
 use super::fairness::WatchHold;
-use super::metrics::WatchGuard;
+use super::metrics::{Events, WatchGuard};
 use super::negotiate::{Format, Media, Shape};
 use super::output::{Presenter, encode};
 use super::protobuf;
@@ -28,7 +28,9 @@ pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter, hold: O
     };
     let _counted = WatchGuard::new(api, &presenter.stored);
     let stop = api.stopping().clone();
-    let mut state = State { watcher, presenter, over: false, headed: false, stop, hold, beginning: true, _counted };
+    let events = api.metrics().observed.events(&presenter.row);
+    let mut state =
+        State { watcher, presenter, over: false, headed: false, stop, hold, beginning: true, events, _counted };
     state.see_to_hold();
     let pieces = stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
@@ -47,6 +49,7 @@ struct State {
     hold: Option<Arc<WatchHold>>,
     /// What the watch begins with is not sent yet.
     beginning: bool,
+    events: Arc<Events>,
     _counted: WatchGuard,
 }
 
@@ -140,6 +143,7 @@ impl State {
     }
 
     fn wrap(&self, word: &str, object: &[u8], out: &mut BytesMut) {
+        self.events.sent(object.len());
         if self.presenter.format.media == Media::Protobuf {
             return out.extend_from_slice(&protobuf::watch_event(word, object));
         }

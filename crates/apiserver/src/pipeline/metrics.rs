@@ -1,12 +1,17 @@
 //! `/metrics`: a small registry of our own, with upstream's names.
 
 mod buckets;
+mod observed;
 
 pub(crate) use buckets::{Buckets, write_histogram};
+pub(crate) use observed::Events;
 
 use crate::context::RequestInfo;
 use crate::server::Api;
+use crate::server::body::Body;
+use http_body::Body as _;
 use kaji_api::ResourceDef;
+use observed::Observed;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,6 +26,23 @@ const BOUNDS: [f64; 25] = [
 /// So many series are kept at most; requests beyond count under none.
 const MAX_SERIES: usize = 20_000;
 
+/// Behind the labels that all metrics of requests have.
+const DRY_RUN: &str = ",dry_run=";
+const SLI: &[f64] =
+    &[0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+const SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+struct Answers {
+    took: Buckets,
+    sizes: Buckets,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Answers { took: Buckets::new(SLI), sizes: Buckets::new(SIZES) }
+    }
+}
+
 #[derive(Default)]
 struct Histogram {
     buckets: [u64; BOUNDS.len()],
@@ -33,6 +55,9 @@ pub(crate) struct Metrics {
     started: Instant,
     requests: Mutex<BTreeMap<String, u64>>,
     durations: Mutex<BTreeMap<String, Histogram>>,
+    /// By labels without `dry_run`.
+    answers: Mutex<BTreeMap<String, Answers>>,
+    pub(crate) observed: Observed,
     reading: AtomicI64,
     writing: AtomicI64,
     watching: Mutex<BTreeMap<&'static str, (&'static str, i64)>>,
@@ -46,6 +71,8 @@ impl Default for Metrics {
             started: Instant::now(),
             requests: Mutex::default(),
             durations: Mutex::default(),
+            answers: Mutex::default(),
+            observed: Observed::default(),
             reading: AtomicI64::new(0),
             writing: AtomicI64::new(0),
             watching: Mutex::default(),
@@ -102,7 +129,7 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(crate) fn record(&self, info: &RequestInfo, code: u16, took: Duration) {
+    pub(crate) fn record(&self, info: &RequestInfo, code: u16, took: Duration, queued: Duration, body: &Body) {
         let labels = labels(info);
         let counted = format!("code=\"{code}\",{labels}");
         let mut requests = self.requests.lock();
@@ -113,9 +140,27 @@ impl Metrics {
         if info.verb == "watch" {
             return;
         }
+        self.record_answer(info, &labels, took.saturating_sub(queued), body);
         let mut durations = self.durations.lock();
         if durations.len() < MAX_SERIES || durations.contains_key(&labels) {
             durations.entry(labels).or_default().observe(took.as_secs_f64());
+        }
+    }
+
+    /// What dashboards watch: time that the server can do something about, and sizes of what was read.
+    fn record_answer(&self, info: &RequestInfo, labels: &str, took: Duration, body: &Body) {
+        let labels = labels.split(DRY_RUN).next().unwrap_or_default();
+        let mut answers = self.answers.lock();
+        if !answers.contains_key(labels) {
+            if answers.len() >= MAX_SERIES {
+                return;
+            }
+            answers.insert(labels.to_owned(), Answers::default());
+        }
+        let Some(answer) = answers.get_mut(labels) else { return };
+        answer.took.observe(took.as_secs_f64());
+        if let (true, Some(bytes)) = (matches!(info.verb.as_str(), "get" | "list"), body.size_hint().exact()) {
+            answer.sizes.observe(u32::try_from(bytes).unwrap_or(u32::MAX).into());
         }
     }
 
@@ -127,6 +172,7 @@ impl Metrics {
         self.webhooks.page(&mut out);
         api.aggregation().metrics.page(&mut out);
         storage_page(api, &mut out);
+        self.observed.page(&mut out);
         if let Some(fairness) = api.fairness() {
             crate::fairness::metrics(fairness, &mut out);
         }
@@ -149,6 +195,13 @@ impl Metrics {
         for (labels, histogram) in self.durations.lock().iter() {
             histogram.write(out, name, labels);
         }
+        let answers = self.answers.lock();
+        let name = "apiserver_request_sli_duration_seconds";
+        head(out, name, "histogram", "The same, without the time waited for a seat.");
+        answers.iter().for_each(|(labels, answer)| answer.took.write(out, name, labels));
+        let name = "apiserver_response_sizes";
+        head(out, name, "histogram", "Bytes of answers to reading requests, before compression.");
+        answers.iter().for_each(|(labels, answer)| answer.sizes.write(out, name, labels));
     }
 
     fn inflight_page(&self, out: &mut String) {
@@ -219,8 +272,8 @@ fn labels(info: &RequestInfo) -> String {
     };
     let dry_run = if info.query.contains("dryRun=All") { "All" } else { "" };
     format!(
-        "component=\"apiserver\",dry_run=\"{dry_run}\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
-         subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\""
+        "component=\"apiserver\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
+         subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\"{DRY_RUN}\"{dry_run}\""
     )
 }
 
@@ -232,8 +285,28 @@ fn storage_page(api: &Api, out: &mut String) {
     for (resource, count) in counts {
         let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");
     }
+    resource_page(api, out);
     head(out, "apiserver_watch_cache_resource_version", "gauge", "The revision that the watch caches have reached.");
     let _ = writeln!(out, "apiserver_watch_cache_resource_version {}", *api.caches().applied().borrow());
+}
+
+/// The newer names of the same, and bytes.
+fn resource_page(api: &Api, out: &mut String) {
+    let mut sizes: Vec<(String, (usize, usize))> = api
+        .caches()
+        .all()
+        .iter()
+        .map(|c| (format!("group=\"{}\",resource=\"{}\"", c.row.group, c.row.plural), c.size()))
+        .collect();
+    sizes.sort();
+    head(out, "apiserver_resource_objects", "gauge", "Stored objects by resource.");
+    for (labels, (objects, _)) in &sizes {
+        let _ = writeln!(out, "apiserver_resource_objects{{{labels}}} {objects}");
+    }
+    head(out, "apiserver_resource_size_estimate_bytes", "gauge", "Bytes of these objects.");
+    for (labels, (_, bytes)) in &sizes {
+        let _ = writeln!(out, "apiserver_resource_size_estimate_bytes{{{labels}}} {bytes}");
+    }
 }
 
 fn process_page(started: Instant, out: &mut String) {

@@ -3,6 +3,7 @@
 use super::negotiate::{Format, Media, Shape};
 use super::protobuf;
 use super::table::{self, TableOptions};
+use super::timing::{Phase, timed_now};
 use crate::cache::Entry;
 use crate::registry::convert;
 use crate::row::Row;
@@ -102,11 +103,16 @@ impl Presenter {
 
     /// The answer with one object.
     pub(crate) fn object(&self, code: u16, entry: &Entry) -> Response {
-        respond(code, self.format.media, with_newline(self.encode(entry), self.format))
+        let body = timed_now(Phase::Encode, || with_newline(self.encode(entry), self.format));
+        respond(code, self.format.media, body)
     }
 
     /// The answer with a list.
     pub(crate) fn list(&self, entries: Vec<Arc<Entry>>, head: &ListHead) -> Response {
+        timed_now(Phase::Encode, || self.list_now(entries, head))
+    }
+
+    fn list_now(&self, entries: Vec<Arc<Entry>>, head: &ListHead) -> Response {
         if self.passes_bytes() {
             return self.list_of_bytes(entries, head);
         }

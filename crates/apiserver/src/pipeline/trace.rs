@@ -1,12 +1,14 @@
 //! Counts every request, and logs the failed and the slow ones.
 
+use super::timing::{Phase, Spent, measured};
 use super::{Next, headers::RequestId, info};
+use crate::context::RequestInfo;
 use crate::server::Api;
 use crate::server::body::{Request, Response};
 use futures::future::BoxFuture;
 use std::time::{Duration, Instant};
 
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_millis(500);
 
 pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
@@ -14,16 +16,39 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
         let id = request.extensions().get::<RequestId>().cloned();
         let begun = Instant::now();
         let _running = api.metrics().begin(&info);
-        let response = next.run(request).await;
+        let (response, spent) = measured(next.run(request)).await;
         let (took, code) = (begun.elapsed(), response.status().as_u16());
-        api.metrics().record(&info, code, took);
+        api.metrics().record(&info, code, took, spent.on(Phase::Queue), response.body());
         let id = id.as_ref().and_then(|id| id.0.to_str().ok());
         let slow = took > SLOW && !info::is_long_running(&info);
-        if code >= 500 || slow {
-            tracing::warn!(verb = info.verb, path = info.path, code, ?took, id, "request failed or slow");
+        if slow {
+            log_slow(&info, code, took, &spent, id);
+        } else if code >= 500 {
+            tracing::warn!(verb = info.verb, path = info.path, code, ?took, id, "request failed");
         } else {
             tracing::debug!(verb = info.verb, path = info.path, code, ?took, id, "request");
         }
         response
     })
+}
+
+/// A slow request, with where its time went; the rest is reading, validation and waiting for the processor.
+fn log_slow(info: &RequestInfo, code: u16, took: Duration, spent: &Spent, id: Option<&str>) {
+    let [authentication, queue, admission, store, encode] =
+        [Phase::Authentication, Phase::Queue, Phase::Admission, Phase::Store, Phase::Encode].map(|p| spent.on(p));
+    let rest = took.saturating_sub(authentication + queue + admission + store + encode);
+    tracing::warn!(
+        verb = info.verb,
+        path = info.path,
+        code,
+        ?took,
+        ?authentication,
+        ?queue,
+        ?admission,
+        ?store,
+        ?encode,
+        ?rest,
+        id,
+        "slow request"
+    );
 }

@@ -64,9 +64,21 @@ async fn health_version_and_metrics() {
     assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.36.2+kaji."));
     assert_eq!((version["major"].as_str(), version["minor"].as_str()), (Some("1"), Some("36")));
     s.get("/api/v1/namespaces").await.ok();
+    let mut watching = s.watch("/api/v1/namespaces?watch=1").await;
+    for _ in 0..4 {
+        watching.told().await;
+    }
     let metrics = s.get("/metrics").await.text();
     for line in [
-        "apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"namespaces\"",
+        "apiserver_request_total{code=\"200\",component=\"apiserver\",group=\"\",resource=\"namespaces\"",
+        "version=\"v1\",dry_run=\"\"} ",
+        "apiserver_request_sli_duration_seconds_bucket{component=\"apiserver\",group=\"\",resource=\"namespaces\"",
+        "apiserver_response_sizes_bucket{component=\"apiserver\",group=\"\",resource=\"namespaces\"",
+        "apiserver_resource_objects{group=\"\",resource=\"pods\"} 0",
+        "apiserver_resource_size_estimate_bytes{group=\"\",resource=\"namespaces\"} ",
+        "etcd_request_duration_seconds_count{group=\"\",operation=\"create\",resource=\"namespaces\"} ",
+        "apiserver_admission_step_admission_duration_seconds_count{operation=\"CREATE\",rejected=\"false\",type=\"admit\"} ",
+        "apiserver_watch_events_total{group=\"\",resource=\"namespaces\",version=\"v1\"} 4",
         "apiserver_request_duration_seconds_bucket{",
         "apiserver_storage_objects{resource=\"pods\"} 0",
         "process_resident_memory_bytes ",
