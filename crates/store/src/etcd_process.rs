@@ -116,18 +116,21 @@ impl EtcdCluster {
 
     /// Stalls a member: it answers nothing, its connections stay.
     pub fn stall(&self, member: usize) {
-        self.signal(member, rustix::process::Signal::STOP);
+        let Some(pid) = self.signal(member, rustix::process::Signal::STOP) else { return };
+        // The signal is on its way until the kernel says that all threads stand still.
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::UNTRACED).expect("it is our child");
     }
 
     /// Lets a stalled member go on.
     pub fn wake(&self, member: usize) {
-        self.signal(member, rustix::process::Signal::CONT);
+        let _ = self.signal(member, rustix::process::Signal::CONT);
     }
 
-    fn signal(&self, member: usize, signal: rustix::process::Signal) {
-        let Some(child) = &self.members[member].child else { return };
+    fn signal(&self, member: usize, signal: rustix::process::Signal) -> Option<rustix::process::Pid> {
+        let child = self.members[member].child.as_ref()?;
         let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
         rustix::process::kill_process(pid, signal).expect("it is our child");
+        Some(pid)
     }
 
     fn spawn(&mut self, i: usize, tls: Option<&MemberTls>) {
