@@ -35,6 +35,9 @@ impl Strategy for DaemonSets {
             rolling.set_default("maxUnavailable", 1);
             rolling.set_default("maxSurge", 0);
         }
+        // Upstream writes it into every object of this version, whoever sent it.
+        let generation = template_generation(obj);
+        set_template_generation(obj, generation);
     }
 
     fn prepare_create(&self, _: &RequestContext, obj: &mut Value) {

@@ -30,12 +30,18 @@ impl Strategy for Jobs {
         spec.set_default("backoffLimit", limit);
         let replacement = if spec["podFailurePolicy"].is_null() { "TerminatingOrFailed" } else { "Failed" };
         spec.set_default("podReplacementPolicy", replacement);
+        defaults::labels_from_template(obj);
     }
 
     fn prepare_create(&self, _: &RequestContext, obj: &mut Value) {
         obj.remove("status");
+        // Labels taken from the template stay those of the template, with what is generated.
+        let taken = obj["metadata"]["labels"] == *obj.at(&["spec", "template", "metadata", "labels"]);
         if !obj["spec"]["manualSelector"].bool() {
             generate_selector(obj);
+        }
+        if taken {
+            obj.entry("metadata").remove("labels");
         }
         defaults::labels_from_template(obj);
     }
