@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says on a definition that its objects are about to go.
 pub(crate) fn begin(definition: &mut Value) {
-    if !has_finalizer(definition) {
+    if !is_due(definition) {
         let mut finalizers = definition["metadata"]["finalizers"].items().to_vec();
         finalizers.push(CLEANUP.into());
         definition.set_meta("finalizers", Value::Array(finalizers));
@@ -29,10 +29,6 @@ pub(crate) fn begin(definition: &mut Value) {
 
 /// Whether objects are still to be cleared away.
 pub(super) fn is_due(definition: &Value) -> bool {
-    has_finalizer(definition)
-}
-
-fn has_finalizer(definition: &Value) -> bool {
     definition["metadata"]["finalizers"].items().iter().any(|f| f.str() == CLEANUP)
 }
 

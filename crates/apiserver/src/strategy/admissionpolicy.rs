@@ -12,29 +12,6 @@ use kaji_cel::{Env, Type};
 
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: [&str; 3] = ["Audit", "Deny", "Warn"];
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 const MOST_ANNOTATIONS: usize = 20;
 const LONGEST_ANNOTATION: usize = 5 * 1024;
 
@@ -346,7 +323,7 @@ fn actions(at: At<'_>, e: &mut Errors) {
 
 fn is_identifier(name: &str) -> bool {
     let start = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
-    start && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
+    start && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric()) && !kaji_cel::is_reserved(name)
 }
 
 #[cfg(test)]
