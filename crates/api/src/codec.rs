@@ -22,7 +22,7 @@ pub use protobuf::{
 pub use time::{parse_duration, show_duration};
 pub use writer::write_json;
 pub(crate) use writer::write_string as write_json_string;
-pub use yaml::{parse_yaml, parse_yaml_strictly, write_yaml};
+pub use yaml::{check_yaml_keys, parse_yaml, write_yaml};
 
 use crate::schema::TypeRef;
 use crate::value::Value;

@@ -18,7 +18,6 @@ struct Texts {
     api_version: String,
     kind: String,
     metadata: String,
-    list_metadata: String,
 }
 
 static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
@@ -26,8 +25,7 @@ static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
     Texts {
         api_version: of("api.core.v1.ConfigMap", "apiVersion"),
         kind: of("api.core.v1.ConfigMap", "kind"),
-        metadata: of("apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", "metadata"),
-        list_metadata: of("apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", "metadata"),
+        metadata: of("api.core.v1.ConfigMap", "metadata"),
     }
 });
 
@@ -43,6 +41,14 @@ impl Dialect {
             Dialect::V2 => format!("#/definitions/{name}"),
             Dialect::V3 => format!("#/components/schemas/{name}"),
         }
+    }
+
+    /// A property of another type, and what is said of it: in v3, nothing may stand beside a reference.
+    fn described(self, name: &str, description: &str) -> Value {
+        let reference = value!({"$ref": (self.reference(name))});
+        let mut out = if self == Dialect::V3 { value!({"allOf": [reference]}) } else { reference };
+        out.set("description", description);
+        out
     }
 }
 
@@ -117,7 +123,7 @@ impl Names<'_> {
             "properties": {
                 "items": {"description": (format!("List of {}. More info: {more}", self.plural)), "type": "array",
                     "items": {"$ref": (dialect.reference(&self.model()))}},
-                "metadata": {"description": (TEXTS.list_metadata.as_str()), "$ref": (dialect.reference(LIST_META))}
+                "metadata": (dialect.described(LIST_META, "Metadata of the list."))
             }
         });
         type_meta(&mut out);
@@ -138,8 +144,7 @@ fn type_meta(schema: &mut Value) {
 
 fn meta(schema: &mut Value, dialect: Dialect) {
     type_meta(schema);
-    let metadata = value!({"description": (TEXTS.metadata.as_str()), "$ref": (dialect.reference(OBJECT_META))});
-    schema.entry("properties").set("metadata", metadata);
+    schema.entry("properties").set("metadata", dialect.described(OBJECT_META, &TEXTS.metadata));
 }
 
 /// A schema and all below it as they are told of.
@@ -283,6 +288,10 @@ mod tests {
         assert_eq!(thing.v3[SELECTABLE], value!([{"fieldPath": "spec.size"}]));
         assert_eq!(thing.v3[KINDS], value!([{"group": "example.org", "kind": "Thing", "version": "v1"}]));
         assert!(thing.v3["properties"]["apiVersion"]["description"].str().starts_with("APIVersion defines"));
+        let metadata = &thing.v3["properties"]["metadata"];
+        assert!(metadata["description"].str().starts_with("Standard object's metadata"), "{metadata:?}");
+        assert_eq!(metadata["allOf"].items().len(), 1);
+        assert!(thing.v2["properties"]["metadata"]["$ref"].str().ends_with(".ObjectMeta"));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Config {
         };
         let finding = match validation {
             FieldValidation::Ignore => None,
-            _ => codec::parse_yaml_strictly(bytes).err().map(|why| why.to_string()),
+            _ => codec::check_yaml_keys(bytes).err().map(|why| why.to_string()),
         };
         Ok(Config { object, finding, validation, force })
     }
