@@ -2,6 +2,7 @@
 
 mod certificates;
 mod claim_resize;
+pub(crate) mod expression;
 mod ingress_class;
 mod lifecycle;
 mod limit_ranger;

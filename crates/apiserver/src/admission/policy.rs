@@ -1,6 +1,6 @@
 //! ValidatingAdmissionPolicy: writes are judged by expressions (apiserver `admission/plugin/policy`).
 //!
-//! [`source`] follows policies and bindings, compiled once ([`compile`], in the environments of [`env`]); [`matching`]
+//! [`source`] follows policies and bindings, compiled once ([`compile`]); [`matching`]
 //! says which of them a write concerns, [`params`] finds what bindings refer to, [`evaluate`] runs the expressions of a
 //! policy, and [`validating`] acts on what they say.
 //!
@@ -8,13 +8,11 @@
 //! policy, a write costs two looks at a revision.
 
 pub(crate) mod compile;
-pub(crate) mod env;
 mod evaluate;
 mod matching;
 mod params;
 mod source;
 mod validating;
-mod variables;
 
 use super::{Attributes, Plugin};
 use futures::future::BoxFuture;

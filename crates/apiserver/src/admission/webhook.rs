@@ -10,7 +10,6 @@
 
 mod call;
 pub(super) mod choose;
-pub(crate) mod condition;
 mod hook;
 mod metrics;
 mod mutate;

@@ -1,8 +1,9 @@
 //! Validating admission policies and their bindings (`pkg/apis/admissionregistration/validation`).
 
 use super::{Strategy, simple};
-use crate::admission::policy::compile::{compile, with_variables};
-use crate::admission::policy::env::{Options, base};
+use crate::admission::expression::compile;
+use crate::admission::expression::env::{Options, base};
+use crate::admission::policy::compile::with_variables;
 use crate::validation::{At, webhook};
 use kaji_api::Value;
 use kaji_api::field::Errors;
@@ -84,7 +85,7 @@ fn policy(obj: &Value, check_conditions: bool, e: &mut Errors) {
     if check_conditions {
         let params = spec.field("paramKind").is_set();
         let env = base(Options { params, authorizer: true });
-        conditions(spec.field("matchConditions"), &env, e);
+        webhook::conditions(spec.field("matchConditions"), &env, e);
     }
     let (compiled, envs) = with_variables(spec.v);
     for (variable, (_, expression)) in spec.field("variables").list().zip(&compiled) {
@@ -135,32 +136,6 @@ fn supported(at: At<'_>, among: &[&str], e: &mut Errors) {
 fn expression(at: At<'_>, text: &str, env: &Env, types: &[Type], e: &mut Errors) {
     if let Err(error) = compile(env, text, types) {
         at.invalid(e, &error);
-    }
-}
-
-/// Conditions under which a policy or a webhook is asked at all.
-fn conditions(at: At<'_>, env: &Env, e: &mut Errors) {
-    if at.items().len() > 64 {
-        at.too_many(e, 64);
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for condition in at.list() {
-        let text = condition.field("expression");
-        match text.str().trim() {
-            "" => text.required(e, ""),
-            trimmed => match compile(env, trimmed, &[Type::Bool]) {
-                Ok(_) => {}
-                Err(error) => text.invalid_as(e, trimmed, &error),
-            },
-        }
-        let name = condition.field("name");
-        name.check_required(e, names::qualified_name);
-        if !name.str().is_empty() {
-            if names.contains(&name.str()) {
-                name.duplicate(e);
-            }
-            names.push(name.str());
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Configurations of admission webhooks (`pkg/apis/admissionregistration/validation`).
 
 use super::{Strategy, simple};
-use crate::admission::webhook::condition;
+use crate::admission::expression::env::{Options, base};
 use crate::context::RequestContext;
 use crate::validation::{At, one_of_if_set, webhook};
 use kaji_api::Value;
@@ -130,32 +130,9 @@ fn one(hook: At<'_>, mutating: bool, demands: &Demands, e: &mut Errors) {
     }
     webhook::client_config(hook.field("clientConfig"), e);
     if demands.conditions {
-        conditions(hook.field("matchConditions"), e);
+        webhook::conditions(hook.field("matchConditions"), &base(Options::WEBHOOK), e);
     }
     webhook::review_versions(hook.field("admissionReviewVersions"), &REVIEWS, demands.recognized_review, e);
-}
-
-fn conditions(at: At<'_>, e: &mut Errors) {
-    if at.items().len() > 64 {
-        at.too_many(e, 64);
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for condition in at.list() {
-        let expression = condition.field("expression");
-        if expression.str().trim().is_empty() {
-            expression.required(e, "");
-        } else if let Err(why) = condition::compile(expression.str()) {
-            expression.invalid_as(e, expression.str().trim(), &why);
-        }
-        let name = condition.field("name");
-        name.check_required(e, kaji_api::names::qualified_name);
-        if !name.str().is_empty() {
-            if names.contains(&name.str()) {
-                name.duplicate(e);
-            }
-            names.push(name.str());
-        }
-    }
 }
 
 #[cfg(test)]

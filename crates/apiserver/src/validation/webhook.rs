@@ -3,9 +3,11 @@
 //! `pkg/apis/admissionregistration/validation`).
 
 use super::{At, one_of_if_set, range_text};
+use crate::admission::expression::compile;
 use kaji_api::field::{Errors, quoted};
 use kaji_api::names;
 use kaji_api::value::Value;
+use kaji_cel::{Env, Type};
 
 const FORM: &str = "; desired format: https://host[/path]";
 const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
@@ -188,6 +190,32 @@ fn resources(at: At<'_>, e: &mut Errors) {
     }
     if has("*") && plain {
         at.invalid(e, "if '*' is present, must not specify other resources without subresources");
+    }
+}
+
+/// Conditions under which a policy or a webhook is asked at all.
+pub(crate) fn conditions(at: At<'_>, env: &Env, e: &mut Errors) {
+    if at.items().len() > 64 {
+        at.too_many(e, 64);
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for condition in at.list() {
+        let text = condition.field("expression");
+        match text.str().trim() {
+            "" => text.required(e, ""),
+            trimmed => match compile(env, trimmed, &[Type::Bool]) {
+                Ok(_) => {}
+                Err(error) => text.invalid_as(e, trimmed, &error),
+            },
+        }
+        let name = condition.field("name");
+        name.check_required(e, names::qualified_name);
+        if !name.str().is_empty() {
+            if names.contains(&name.str()) {
+                name.duplicate(e);
+            }
+            names.push(name.str());
+        }
     }
 }
 

@@ -1,15 +1,10 @@
 //! Policies and bindings, compiled.
 
-use super::env::{Options, base, variables};
 use super::matching::Criteria;
+use crate::admission::expression::env::{Options, base, variables};
+use crate::admission::expression::{Expression, Variable, conditions};
 use kaji_api::Value;
-use kaji_cel::{Env, Program, Type};
-
-/// An expression as written, and what it compiles to.
-pub(crate) struct Expression {
-    pub(super) text: String,
-    pub(crate) program: Result<Program, String>,
-}
+use kaji_cel::{Env, Type};
 
 /// One rule of a policy.
 pub(super) struct Validation {
@@ -27,7 +22,7 @@ pub(super) struct Policy {
     pub(super) criteria: Criteria,
     /// API version and kind of its parameters.
     pub(super) param_kind: Option<(String, String)>,
-    pub(super) variables: Vec<(String, Expression)>,
+    pub(super) variables: Vec<Variable>,
     pub(super) conditions: Vec<Expression>,
     pub(super) validations: Vec<Validation>,
     /// Key and value.
@@ -48,34 +43,6 @@ pub(super) struct Binding {
     pub(super) actions: Value,
 }
 
-/// Compiles an expression that must come to one of these types; the error is upstream's.
-pub(crate) fn compile(env: &Env, text: &str, types: &[Type]) -> Result<Program, String> {
-    let program = env.compile(text).map_err(|error| error.to_string())?;
-    let got = program.output();
-    if types.is_empty() || types.contains(got) {
-        return Ok(program);
-    }
-    let names: Vec<String> = types.iter().map(written).collect();
-    match &names[..] {
-        [only] => Err(format!("must evaluate to {only} but got {}", written(got))),
-        names => Err(format!("must evaluate to one of [{}] but got {}", names.join(" "), written(got))),
-    }
-}
-
-/// A type as these messages have it.
-fn written(ty: &Type) -> String {
-    match ty {
-        Type::Null => "null_type".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-impl Expression {
-    fn new(env: &Env, text: &str, types: &[Type]) -> Self {
-        Expression { text: text.to_owned(), program: compile(env, text, types) }
-    }
-}
-
 /// The environments of a policy's expressions, with its variables.
 pub(crate) struct Envs {
     /// With the authorizer.
@@ -85,7 +52,7 @@ pub(crate) struct Envs {
 }
 
 /// Variables in order, each with those before it; then the environments that have all.
-pub(crate) fn with_variables(spec: &Value) -> (Vec<(String, Expression)>, Envs) {
+pub(crate) fn with_variables(spec: &Value) -> (Vec<Variable>, Envs) {
     let params = !spec["paramKind"].is_null();
     let options = Options { params, authorizer: true };
     let mut known: Vec<(String, Type)> = Vec::new();
@@ -120,7 +87,6 @@ impl Policy {
             let value = Expression::new(&envs.full, v["valueExpression"].str(), &[Type::String, Type::Null]);
             (v["key"].str().to_owned(), value)
         };
-        let condition = |v: &Value| Expression::new(&envs.full, v["expression"].str(), &[Type::Bool]);
         Policy {
             name: policy.name().to_owned(),
             fails_open: spec["failurePolicy"].str() == "Ignore",
@@ -130,7 +96,7 @@ impl Policy {
                 (kind["apiVersion"].str().to_owned(), kind["kind"].str().to_owned())
             }),
             variables,
-            conditions: spec["matchConditions"].items().iter().map(condition).collect(),
+            conditions: conditions::compile(&envs.full, &spec["matchConditions"]),
             validations: spec["validations"].items().iter().map(validation).collect(),
             annotations: spec["auditAnnotations"].items().iter().map(annotation).collect(),
         }

@@ -1,22 +1,19 @@
 //! Acting on what policies say: refuse, warn, or tell the audit log.
 
 use super::compile::Binding;
-use super::evaluate::{Asked, Case, Objection, Verdict, judge};
+use super::evaluate::{Case, Objection, judge};
 use super::params;
 use super::source::{Bound, Policies};
+use crate::admission::Attributes;
+use crate::admission::expression::{Objects, Permissions, Scene};
 use crate::admission::webhook::choose::Facts;
-use crate::admission::webhook::review::{head, options};
 use crate::admission::webhook::shown::in_version;
-use crate::admission::{Attributes, Operation};
-use crate::row::Row;
-use kaji_api::{GroupResource, Status, Value};
-use kaji_cel::AuthorizationRequest;
+use kaji_api::{Status, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The audit annotation of what a binding with the action `Audit` objects to.
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
-const NAMESPACES: GroupResource = GroupResource::of("", "namespaces");
 
 /// An objection and who has it.
 struct Refusal {
@@ -28,10 +25,10 @@ struct Refusal {
 /// Judges a write by every policy that it concerns; the first refusal is what the client gets.
 pub(super) async fn dispatch(policies: &Policies, a: &Attributes<'_>) -> Result<(), Status> {
     let facts = Facts::default();
-    let asked = Asked::new(a);
+    let permissions = Permissions::new(a);
     let mut refusals = Vec::new();
     for bound in policies.iter() {
-        one(bound, &facts, &asked, a, &mut refusals).await;
+        one(bound, &facts, &permissions, a, &mut refusals).await;
     }
     match refusals.into_iter().next() {
         Some(refusal) => Err(status(a, &refusal)),
@@ -39,7 +36,13 @@ pub(super) async fn dispatch(policies: &Policies, a: &Attributes<'_>) -> Result<
     }
 }
 
-async fn one(bound: &Bound, facts: &Facts, asked: &Arc<Asked>, a: &Attributes<'_>, refusals: &mut Vec<Refusal>) {
+async fn one(
+    bound: &Bound,
+    facts: &Facts,
+    permissions: &Arc<Permissions>,
+    a: &Attributes<'_>,
+    refusals: &mut Vec<Refusal>,
+) {
     let policy = &bound.policy;
     let mut misconfigured = |binding: Option<&str>, why: String| {
         if !policy.fails_open {
@@ -72,17 +75,21 @@ async fn one(bound: &Bound, facts: &Facts, asked: &Arc<Asked>, a: &Attributes<'_
     if judged.is_empty() {
         return;
     }
-    let scene = match Scene::new(a, &row) {
-        Ok(scene) => scene,
+    let shown = in_version(a, &row, a.object).and_then(|object| Ok((object, in_version(a, &row, a.old)?)));
+    let (object, old) = match shown {
+        Ok(shown) => shown,
         Err(why) => {
             let why = format!("failed to convert object version: {}", why.message);
             return judged.iter().for_each(|(binding, _)| misconfigured(Some(&binding.name), why.clone()));
         }
     };
+    let (scene, outer) = (Scene::new(a, &row), Scene::of_conditions(a, &row));
     let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (binding, params) in judged {
         for params in &params {
-            let verdict = scene.judge(bound, params, asked).await;
+            let objects = Objects { object: &object, old: &old, params };
+            let case = Case { policy, objects, scene: &scene, outer: &outer, permissions };
+            let verdict = permissions.settled(|| judge(&case)).await;
             let refuse =
                 |objection| Refusal { policy: policy.name.clone(), binding: Some(binding.name.clone()), objection };
             for objection in verdict.objections {
@@ -125,75 +132,6 @@ fn failure(binding: &Binding, objection: &Objection) -> String {
     let mut text = Vec::new();
     kaji_api::codec::write_json(&Value::Array(vec![failure]), &mut text);
     String::from_utf8(text).unwrap_or_default()
-}
-
-/// What expressions see of a write.
-struct Scene {
-    object: Value,
-    old: Value,
-    request: Value,
-    namespace: Value,
-    resource: AuthorizationRequest,
-}
-
-impl Scene {
-    fn new(a: &Attributes<'_>, row: &Row) -> Result<Self, Status> {
-        let mut request = head(a, row, "");
-        request.remove("uid");
-        request.set("dryRun", a.cx.dry_run);
-        request.set("options", options(a));
-        let resource = AuthorizationRequest {
-            group: a.asked.group.to_owned(),
-            resource: a.asked.plural.to_owned(),
-            subresource: a.target.sub.map_or("", |s| s.name).to_owned(),
-            namespace: a.namespace.to_owned(),
-            name: name(a).to_owned(),
-            ..AuthorizationRequest::default()
-        };
-        Ok(Scene {
-            object: in_version(a, row, a.object)?.into_owned(),
-            old: in_version(a, row, a.old)?.into_owned(),
-            request,
-            namespace: namespace(a),
-            resource,
-        })
-    }
-
-    /// Judges until every permission that was asked for is known; each round asks for something new.
-    async fn judge(&self, bound: &Bound, params: &Value, asked: &Arc<Asked>) -> Verdict {
-        loop {
-            let case = Case {
-                policy: &bound.policy,
-                object: &self.object,
-                old: &self.old,
-                request: &self.request,
-                namespace: &self.namespace,
-                params,
-            };
-            let verdict = judge(&case, asked, self.resource.clone());
-            if !asked.settle().await {
-                return verdict;
-            }
-        }
-    }
-}
-
-fn name<'a>(a: &'a Attributes<'_>) -> &'a str {
-    if a.operation == Operation::Create { a.object_name() } else { a.name }
-}
-
-/// The namespace of a write as expressions see it; null for a namespace itself and what is in none.
-fn namespace(a: &Attributes<'_>) -> Value {
-    if a.namespace.is_empty() || (a.asked.group.is_empty() && a.asked.plural == "namespaces") {
-        return Value::Null;
-    }
-    let Some(mut namespace) = a.api.get_cached(&NAMESPACES, "", a.namespace) else { return Value::Null };
-    namespace.remove("apiVersion");
-    namespace.remove("kind");
-    for hidden in ["managedFields", "ownerReferences"] {
-        namespace.entry("metadata").remove(hidden);
-    }
-    namespace
 }
 
 /// The refusal as the client gets it.

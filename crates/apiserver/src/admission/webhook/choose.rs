@@ -1,10 +1,11 @@
 //! Which webhooks a write concerns, and in which version they want it (apiserver `webhook/generic`).
 
-use super::condition::{self, Verdict};
 use super::hook::Hook;
 use super::metrics::Kind;
 use super::rule::Subject;
+use super::shown::in_version;
 use super::{asked, namespace, operation};
+use crate::admission::expression::{Objects, Permissions, Scene, conditions};
 use crate::admission::{Attributes, Operation};
 use crate::row::Row;
 use kaji_api::selector::LabelSelector;
@@ -34,31 +35,36 @@ pub(super) async fn choose(facts: &Facts, kind: Kind, hook: &Hook, a: &Attribute
     if !chosen || hook.conditions.is_empty() {
         return Ok(chosen.then_some(row));
     }
-    by_conditions(kind, hook, a, row)
+    by_conditions(kind, hook, a, row).await
 }
 
 /// What the conditions say; where one fails, the failure policy decides.
-fn by_conditions(kind: Kind, hook: &Hook, a: &Attributes<'_>, row: Row) -> Result<Option<Row>, Status> {
+async fn by_conditions(kind: Kind, hook: &Hook, a: &Attributes<'_>, row: Row) -> Result<Option<Row>, Status> {
     let metrics = &a.api.metrics().webhooks;
-    match condition::check(&hook.conditions, a, &row) {
-        Verdict::Matches => Ok(Some(row)),
-        Verdict::Excluded => {
+    match conditions_hold(hook, a, &row).await {
+        Ok(true) => Ok(Some(row)),
+        Ok(false) => {
             metrics.exclude(&hook.name, kind, operation(a.operation));
             Ok(None)
         }
-        Verdict::Failed(errors) => {
+        Err(why) => {
             metrics.condition_failed(&hook.name, kind, operation(a.operation));
-            let text = match errors.as_slice() {
-                [one] => one.clone(),
-                all => format!("[{}]", all.join(", ")),
-            };
-            tracing::warn!(webhook = hook.name, why = text, "match conditions failed");
+            tracing::warn!(webhook = hook.name, why, "match conditions failed");
             if hook.fails_open {
                 return Ok(None);
             }
-            Err(Status::forbidden(&asked(a).group_resource(), a.object_name(), &text))
+            Err(Status::forbidden(&asked(a).group_resource(), a.object_name(), &why))
         }
     }
+}
+
+async fn conditions_hold(hook: &Hook, a: &Attributes<'_>, row: &Row) -> Result<bool, String> {
+    let shown = |value| in_version(a, row, value).map_err(|status| status.message);
+    let (object, old) = (shown(a.object)?, shown(a.old)?);
+    let (scene, permissions) = (Scene::of_conditions(a, row), Permissions::new(a));
+    let objects = Objects { object: &object, old: &old, params: &Value::Null };
+    let hold = || conditions::hold(&hook.conditions, &scene.view(objects, &[], Some(&permissions)));
+    permissions.settled(hold).await
 }
 
 /// The version named by the first rule that names the write; with `Equivalent` also other versions of it.

@@ -1,7 +1,8 @@
 //! One webhook of a configuration, compiled.
 
-use super::condition::{self, Condition};
 use super::rule::Rule;
+use crate::admission::expression::env::{Options, base};
+use crate::admission::expression::{Expression, conditions};
 use crate::remote::{Peer, Remote};
 use crate::server::Api;
 use kaji_api::Value;
@@ -33,7 +34,7 @@ pub(super) struct Hook {
     pub(super) namespaces: Result<LabelSelector, String>,
     pub(super) objects: Result<LabelSelector, String>,
     /// Must all hold.
-    pub(super) conditions: Vec<Condition>,
+    pub(super) conditions: Vec<Expression>,
     /// Its silence means yes.
     pub(super) fails_open: bool,
     pub(super) side_effects: Option<String>,
@@ -79,7 +80,7 @@ fn one(api: &Api, configuration: &str, hook: &Value, index: usize, old: &[Arc<Ho
         equivalent: hook["matchPolicy"].str() == "Equivalent",
         namespaces: selector(&hook["namespaceSelector"]),
         objects: selector(&hook["objectSelector"]),
-        conditions: condition::all(&hook["matchConditions"]),
+        conditions: conditions::compile(&base(Options::WEBHOOK), &hook["matchConditions"]),
         fails_open: hook["failurePolicy"].str() == "Ignore",
         side_effects: hook["sideEffects"].as_str().map(str::to_owned),
         timeout: timeout.map_or(PATIENCE, Duration::from_secs),

@@ -1,13 +1,13 @@
 //! `variables`: each is worked out when an expression asks for it, and once.
 
-use super::compile::Policy;
+use super::Variable;
 use kaji_cel::{Activation, EvalError, Fields, Map, PER_CALL_LIMIT, Val};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// The variables of a policy for one write.
 pub(super) struct Variables<'a> {
-    policy: &'a Policy,
+    all: &'a [Variable],
     base: Activation<'a>,
     values: Vec<OnceLock<Result<Val<'a>, EvalError>>>,
     /// What working them out has cost since somebody last asked.
@@ -17,11 +17,11 @@ pub(super) struct Variables<'a> {
 
 impl<'a> Variables<'a> {
     /// Variables that see what the activation binds, and each other.
-    pub(super) fn new(policy: &'a Policy, base: Activation<'a>) -> Arc<Self> {
+    pub(super) fn new(all: &'a [Variable], base: Activation<'a>) -> Arc<Self> {
         Arc::new_cyclic(|this| Variables {
-            policy,
+            all,
             base,
-            values: policy.variables.iter().map(|_| OnceLock::new()).collect(),
+            values: all.iter().map(|_| OnceLock::new()).collect(),
             cost: AtomicU64::new(0),
             this: this.clone(),
         })
@@ -33,7 +33,7 @@ impl<'a> Variables<'a> {
     }
 
     fn work_out(&self, at: usize) -> Result<Val<'a>, EvalError> {
-        let (name, expression) = &self.policy.variables[at];
+        let (name, expression) = &self.all[at];
         let program = match &expression.program {
             Ok(program) => program,
             Err(why) => {
@@ -52,11 +52,11 @@ impl<'a> Variables<'a> {
 
 impl<'a> Fields<'a> for Variables<'a> {
     fn get(&self, name: &str) -> Option<Result<Val<'a>, EvalError>> {
-        let at = self.policy.variables.iter().position(|(n, _)| n == name)?;
+        let at = self.all.iter().position(|(n, _)| n == name)?;
         Some(self.values[at].get_or_init(|| self.work_out(at)).clone())
     }
 
     fn names(&self) -> Vec<String> {
-        self.policy.variables.iter().map(|(name, _)| name.clone()).collect()
+        self.all.iter().map(|(name, _)| name.clone()).collect()
     }
 }

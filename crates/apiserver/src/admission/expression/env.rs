@@ -1,4 +1,4 @@
-//! What expressions of policies may name (apiserver `admission/plugin/cel`).
+//! What expressions may name (apiserver `admission/plugin/cel`).
 
 use kaji_cel::{DeclType, Env, Type};
 
@@ -9,6 +9,11 @@ pub(crate) struct Options {
     pub(crate) params: bool,
     /// `authorizer`.
     pub(crate) authorizer: bool,
+}
+
+impl Options {
+    /// What match conditions of webhooks have.
+    pub(crate) const WEBHOOK: Options = Options { params: false, authorizer: true };
 }
 
 /// The environment without `variables`.
@@ -30,9 +35,19 @@ pub(crate) fn base(options: Options) -> Env {
 
 /// The type of `variables`, as far as they are known.
 pub(crate) fn variables(known: &[(String, Type)]) -> DeclType {
-    let fields = known.iter().map(|(name, ty)| (name.as_str(), DeclType::simple(ty.clone())));
+    let fields = known.iter().map(|(name, ty)| (name.as_str(), DeclType::simple(declared(ty))));
     // A name that grows keeps declarations of different stages apart.
     DeclType::object(&format!("kubernetes.variables{}", known.len()), fields)
+}
+
+/// What of a variable's type others may rely on: as upstream, not the fields of objects.
+fn declared(ty: &Type) -> Type {
+    match ty {
+        Type::List(item) => Type::list(declared(item)),
+        Type::Map(entry) => Type::map(declared(&entry.0), declared(&entry.1)),
+        Type::Object(_) | Type::Opaque(..) | Type::Type(_) | Type::Param(_) | Type::Error => Type::Dyn,
+        plain => plain.clone(),
+    }
 }
 
 fn text() -> DeclType {
