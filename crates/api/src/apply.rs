@@ -6,6 +6,7 @@
 //! notes what an ordinary write changed, [`Writer::apply`] merges a configuration, or says with whom it conflicts. Objects are
 //! in canonical form; the answer of [`Writer::apply`] isn't yet.
 
+mod atomics;
 mod check;
 mod compare;
 mod conflict;
@@ -57,6 +58,22 @@ pub fn compare(ty: TypeRef<'_>, old: &Value, new: &Value) -> Result<Comparison, 
 /// An item of a list of type map that cannot be told by its keys, or stands there twice.
 pub fn merge(ty: TypeRef<'_>, object: &Value, config: &Value) -> Result<Value, String> {
     merge::objects(Kind::of_type(ty), object, config)
+}
+
+/// A configuration that nobody will own laid over an object, as mutating admission policies do it (apiserver
+/// `policy/mutating/patch`). The answer is not in canonical form.
+///
+/// # Errors
+/// A configuration that does not fit the schema, or has lists, maps or structs that are replaced as a whole: fields that
+/// it does not name would be lost.
+pub fn lay_over(ty: TypeRef<'_>, object: &Value, config: &Value) -> Result<Value, String> {
+    check::config(ty, config).map_err(|why| format!("failed to convert patch object to typed object: {why}"))?;
+    let atomics = atomics::find(ty, config);
+    if !atomics.is_empty() {
+        let why = "may not mutate atomic arrays, maps or structs";
+        return Err(format!("invalid ApplyConfiguration: {why}: {}", atomics.join(", ")));
+    }
+    merge(ty, object, config).map_err(|why| format!("failed to merge patch: {why}"))
 }
 
 /// The part of the object that is in the set.

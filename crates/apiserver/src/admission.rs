@@ -11,6 +11,7 @@ mod pod_security;
 pub(crate) mod policy;
 mod priority;
 mod resource_quota;
+mod rounds;
 mod runtime_class;
 mod service_account;
 mod storage_class;
@@ -18,6 +19,8 @@ mod storage_protection;
 mod taint_nodes;
 mod toleration_seconds;
 pub(crate) mod webhook;
+
+pub(crate) use rounds::Rounds;
 
 use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
@@ -61,8 +64,8 @@ pub struct Attributes<'a> {
     pub old: &'a Value,
     /// The options of a deletion.
     pub(crate) deletion: Option<&'a DeleteOptions>,
-    /// What mutating webhooks remember between rounds.
-    pub(crate) rounds: webhook::Rounds,
+    /// What mutating policies and webhooks remember between rounds.
+    pub(crate) rounds: Rounds,
 }
 
 /// One plugin.
@@ -126,6 +129,7 @@ pub fn chain() -> Vec<Box<dyn Plugin>> {
         Box::new(certificates::CertificateSigning),
         Box::new(certificates::CertificateSubjectRestriction),
         Box::new(ingress_class::DefaultIngressClass),
+        Box::new(policy::MutatingAdmissionPolicy::default()),
         Box::new(webhook::MutatingAdmissionWebhook::default()),
         Box::new(policy::ValidatingAdmissionPolicy::default()),
         Box::new(webhook::ValidatingAdmissionWebhook::default()),

@@ -24,8 +24,7 @@ pub(crate) use list::Listed;
 pub(crate) use managed::Ownership;
 pub(crate) use update::{Mode, Transform};
 
-use crate::admission::webhook::Rounds;
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Rounds};
 use crate::cache::{Cache, Entry, store_status};
 use crate::context::{RequestContext, Target};
 use crate::pipeline::timing::{self, timed};

@@ -302,9 +302,7 @@ fn admission(plural: &str) -> &'static dyn Strategy {
         }
         "validatingadmissionpolicies" => &admissionpolicy::ValidatingPolicies,
         "validatingadmissionpolicybindings" => &admissionpolicy::ValidatingBindings,
-        "mutatingadmissionpolicybindings" => {
-            &Simple { generation: true, unconditional: false, default: simple::policy_binding }
-        }
-        _ => &Simple { generation: true, unconditional: false, default: simple::policy },
+        "mutatingadmissionpolicybindings" => &admissionpolicy::MutatingBindings,
+        _ => &admissionpolicy::MutatingPolicies,
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod extension;
 mod fairness;
 pub(crate) mod harness;
 mod limits;
+mod mutations;
 mod negotiation;
 mod objects;
 mod observed;

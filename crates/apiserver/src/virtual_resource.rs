@@ -6,8 +6,7 @@ mod identity;
 mod rules;
 mod token;
 
-use crate::admission::webhook::Rounds;
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Operation, Rounds};
 use crate::context::{RequestContext, Target};
 use crate::registry::{Phase, run_phase};
 use crate::server::Api;

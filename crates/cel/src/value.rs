@@ -221,6 +221,49 @@ impl<'a> Val<'a> {
     }
 }
 
+impl<'a> Struct<'a> {
+    /// The field of that name, if it was given.
+    pub fn field(&self, name: &str) -> Option<&Val<'a>> {
+        self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value)
+    }
+
+    /// Whether every object below is named for the field it is in: `Object.spec` for `spec` of `Object`. Lists and maps
+    /// between them have no names. The error lists those that are not.
+    pub fn check_names(&self) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        self.named_as(&self.name, &mut wrong);
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
+    fn named_as(&self, expected: &str, wrong: &mut Vec<String>) {
+        if *self.name != *expected {
+            wrong.push(format!(
+                "unexpected type name \"{}\", expected \"{expected}\", which matches field name path from root Object type",
+                self.name
+            ));
+        }
+        for (name, value) in &self.fields {
+            value.named_as(&format!("{expected}.{name}"), wrong);
+        }
+    }
+}
+
+impl Val<'_> {
+    fn named_as(&self, expected: &str, wrong: &mut Vec<String>) {
+        match self {
+            Val::Struct(object) => object.named_as(expected, wrong),
+            Val::List(list) => list.iter().flatten().for_each(|item| item.named_as(expected, wrong)),
+            // Data of the API has no objects made by expressions in it.
+            Val::Map(Map::Data(..)) => {}
+            Val::Map(map) => {
+                let values = map.keys().into_iter().filter_map(|key| map.find(&key).ok().flatten());
+                values.for_each(|value| value.named_as(expected, wrong));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl<'a> From<&'a str> for Val<'a> {
     fn from(s: &'a str) -> Self {
         Val::String(Text::Ref(s))

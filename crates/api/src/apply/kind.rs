@@ -53,7 +53,8 @@ impl<'a> Kind<'a> {
         }
     }
 
-    fn of_shape(shape: Shape<'a>) -> Self {
+    /// Of what a list or map holds.
+    pub(super) fn of_shape(shape: Shape<'a>) -> Self {
         match shape {
             Shape::Scalar(Scalar::Json | Scalar::Any | Scalar::FieldsV1) | Shape::Either(..) => Kind::Free,
             Shape::Scalar(_) => Kind::Leaf,

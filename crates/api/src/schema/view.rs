@@ -163,7 +163,7 @@ impl<'a> TypeRef<'a> {
     }
 
     /// Part of a custom resource: entries stay as given, sorted by name.
-    pub(crate) fn is_custom(self) -> bool {
+    pub fn is_custom(self) -> bool {
         matches!(self.def().form, TypeForm::Custom | TypeForm::CustomOpen)
     }
 

@@ -20,7 +20,6 @@ mod source;
 mod validate;
 
 pub(crate) use metrics::Metrics;
-pub(crate) use mutate::Rounds;
 
 use super::{Attributes, Operation, Plugin};
 use crate::row::Row;

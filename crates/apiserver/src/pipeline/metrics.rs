@@ -63,6 +63,8 @@ pub(crate) struct Metrics {
     watching: Mutex<BTreeMap<&'static str, (&'static str, i64)>>,
     /// Of admission webhooks.
     pub(crate) webhooks: crate::admission::webhook::Metrics,
+    /// Of admission policies.
+    pub(crate) policies: crate::admission::policy::Metrics,
 }
 
 impl Default for Metrics {
@@ -77,6 +79,7 @@ impl Default for Metrics {
             writing: AtomicI64::new(0),
             watching: Mutex::default(),
             webhooks: crate::admission::webhook::Metrics::default(),
+            policies: crate::admission::policy::Metrics::default(),
         }
     }
 }
@@ -170,6 +173,7 @@ impl Metrics {
         self.requests_page(&mut out);
         self.inflight_page(&mut out);
         self.webhooks.page(&mut out);
+        self.policies.page(&mut out);
         api.aggregation().metrics.page(&mut out);
         storage_page(api, &mut out);
         self.observed.page(&mut out);

@@ -40,7 +40,7 @@ fn condition<'a>(definition: &'a Json, ty: &str) -> &'a Json {
 }
 
 /// Creates the definition and waits until it is established.
-async fn established(s: &Server, definition: &Json) -> Json {
+pub(super) async fn established(s: &Server, definition: &Json) -> Json {
     let name = definition["metadata"]["name"].as_str().unwrap();
     let mut watch = s.watch(&format!("{CRDS}?watch=true&fieldSelector=metadata.name%3D{name}")).await;
     s.post(CRDS, definition).await.ok();

@@ -1,6 +1,7 @@
 //! Admission webhooks, against a server on loopback.
 
 use super::extension::{Answer, Extension, reply};
+use super::mutations::mutating_policy;
 use super::{Server, answer, ask, request};
 use base64::prelude::*;
 use parking_lot::Mutex;
@@ -244,6 +245,21 @@ async fn mutations_are_ordered_defaulted_and_repeated() {
     forget(&s, "Mutating", "b").await;
     configure(&s, "Mutating", "c", &[hook(&h, "w", "/bad-patch", &json!({"failurePolicy": "Ignore"}))]).await;
     assert!(s.post(MAPS, &map("x")).await.message(500).ends_with("missing value"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mutating_policies_go_first_and_see_what_webhooks_did() {
+    let s = Server::with_namespace("ns").await;
+    let h = Hooks::start().await;
+    configure(&s, "Mutating", "c", &[hook(&h, "w", "/label-b", &json!({}))]).await;
+    let count =
+        "Object{metadata: Object.metadata{labels: {'seen': string(size(object.metadata.?labels.orValue({})))}}}";
+    mutating_policy(&s, "p", &json!({"reinvocationPolicy": "IfNeeded"}), count).await;
+    let made = s.post(MAPS, &map("m")).await.ok();
+    assert_eq!(made["metadata"]["labels"], json!({"b": "1", "seen": "2"}));
+    let seen = h.take("/label-b");
+    assert_eq!(seen.len(), 1, "a webhook that does not ask is not called again");
+    assert_eq!(seen[0]["object"]["metadata"]["labels"], json!({"seen": "0"}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

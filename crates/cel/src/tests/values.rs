@@ -357,3 +357,27 @@ fn results_become_data() {
     let made = program.eval(&Activation::new(), PER_CALL_LIMIT).result.unwrap().to_value().unwrap();
     assert_eq!(made, value!({"spec": {"list": [1, 2], "name": "x"}}));
 }
+
+#[test]
+fn objects_are_named_for_the_fields_they_are_in() {
+    let wrong = |name: &str, expected: &str| {
+        format!(
+            "unexpected type name \"{name}\", expected \"{expected}\", which matches field name path from root Object type"
+        )
+    };
+    for (expression, expected) in [
+        ("Object{spec: Object.spec{list: [Object.spec.list{a: {'k': Object.spec.list.a{}}}]}}", Ok(())),
+        ("Object{spec: Object{}}", Err(wrong("Object", "Object.spec"))),
+        ("Object{spec: Object.spec{list: [Object.list{}]}}", Err(wrong("Object.list", "Object.spec.list"))),
+        (
+            "Object{a: Object.b{}, c: {'k': Object.d{}}}",
+            Err(format!("{}\n{}", wrong("Object.b", "Object.a"), wrong("Object.d", "Object.c"))),
+        ),
+    ] {
+        let program = Env::new().with_patches().compile(expression).unwrap();
+        let Val::Struct(object) = program.eval(&Activation::new(), PER_CALL_LIMIT).result.unwrap() else {
+            panic!("{expression} makes an object")
+        };
+        assert_eq!(object.check_names(), expected, "{expression}");
+    }
+}

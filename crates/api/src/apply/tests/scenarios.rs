@@ -280,3 +280,40 @@ fn owners_are_extracted() {
     assert_eq!(text(&super::super::extract(web.ty, &web.live, &hpa.set())), r#"{"spec":{"replicas":5}}"#);
     assert!(web.spec().contains("\"replicas\":5"));
 }
+
+#[test]
+fn what_nobody_will_own_is_laid_over_unless_it_hides_something() {
+    let pod = schema::kind("", "v1", "Pod").expect("built in");
+    let live = parse_json(
+        br#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","labels":{"a":"1"}},
+        "spec":{"containers":[{"name":"c","image":"i","args":["x"]}],"nodeName":"n"}}"#,
+    )
+    .unwrap();
+    let atomic = "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: ";
+    let undeclared = "failed to convert patch object to typed object: ";
+    for (config, expected) in [
+        (r#"{"metadata":{"labels":{"b":"2"}}}"#, Ok(r#"{"b":"2","a":"1"}"#)),
+        (r#"{"spec":{"containers":[{"name":"d","image":"j"},{"name":"c","image":"k"}]}}"#, Ok(r#"{"a":"1"}"#)),
+        (r#"{"spec":{"nodeSelector":{"x":"y"}}}"#, Err(format!("{atomic}.spec.nodeSelector"))),
+        (
+            r#"{"spec":{"containers":[{"name":"c","args":["y"],"securityContext":{"capabilities":{"add":["A"]}}}]}}"#,
+            Err(format!("{atomic}.spec.containers[0].args, .spec.containers[0].securityContext.capabilities.add")),
+        ),
+        (r#"{"spec":{"odd":1}}"#, Err(format!("{undeclared}.spec.odd: field not declared in schema"))),
+        (
+            r#"{"spec":{"containers":[{"name":"c"},{"name":"c"}]}}"#,
+            Err(format!(r#"{undeclared}.spec.containers: duplicate entries for key [name="c"]"#)),
+        ),
+    ] {
+        let got = crate::apply::lay_over(pod, &live, &parse_json(config.as_bytes()).unwrap());
+        match (got, expected) {
+            (Ok(merged), Ok(labels)) => {
+                assert_eq!(text(&merged["metadata"]["labels"]), labels, "{config}");
+                assert_eq!(merged["spec"]["nodeName"].str(), "n", "{config}");
+                let kept = merged["spec"]["containers"].items().iter().find(|c| c["name"].str() == "c");
+                assert_eq!(kept.map(|c| text(&c["args"])).as_deref(), Some(r#"["x"]"#), "{config}");
+            }
+            (got, expected) => assert_eq!(got.map(|_| ""), expected, "{config}"),
+        }
+    }
+}

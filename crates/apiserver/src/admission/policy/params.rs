@@ -1,6 +1,6 @@
 //! Parameters: the objects that a binding refers to (apiserver `policy/generic`).
 
-use super::compile::{Binding, Policy};
+use super::frame::{Binding, Frame};
 use crate::admission::Attributes;
 use crate::registry::convert;
 use crate::row::Row;
@@ -8,17 +8,21 @@ use crate::server::Api;
 use kaji_api::selector::LabelSelector;
 use kaji_api::{ResourceDef, Status, Value};
 
+/// The resource of a policy's parameters, where it takes any. The error is one of the policy.
+pub(super) fn kind(frame: &Frame, api: &Api) -> Result<Option<Row>, String> {
+    let Some((version, kind)) = &frame.param_kind else { return Ok(None) };
+    let unknown = || format!("failed to find resource referenced by paramKind: '{}'", shown(version, kind));
+    resource_of(api, version, kind).map(Some).ok_or_else(unknown)
+}
+
 /// The parameters to judge a write with, one after another; a single null where there are none to have. The error is
-/// one of the configuration.
-pub(super) fn collect(policy: &Policy, binding: &Binding, a: &Attributes<'_>) -> Result<Vec<Value>, String> {
-    let Some((version, kind)) = &policy.param_kind else { return Ok(vec![Value::Null]) };
+/// one of the binding.
+pub(super) fn collect(kind: Option<&Row>, binding: &Binding, a: &Attributes<'_>) -> Result<Vec<Value>, String> {
+    let Some(row) = kind else { return Ok(vec![Value::Null]) };
     let reference = &binding.params;
     if reference.is_null() {
         return Ok(vec![Value::Null]);
     }
-    let Some(row) = find(a.api, version, kind) else {
-        return Err(format!("failed to find resource referenced by paramKind: '{}'", shown(version, kind)));
-    };
     let named = reference["namespace"].str();
     if !named.is_empty() && !row.namespaced {
         return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
@@ -44,12 +48,12 @@ pub(super) fn collect(policy: &Policy, binding: &Binding, a: &Attributes<'_>) ->
         return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
     }
     let stored = a.api.stored(&row.group_resource());
-    let in_version = |object| in_version(&row, stored.as_ref(), object).map_err(|status| status.message);
+    let in_version = |object| in_version(row, stored.as_ref(), object).map_err(|status| status.message);
     found.into_iter().map(in_version).collect()
 }
 
 /// The resource of a kind.
-fn find(api: &Api, version: &str, kind: &str) -> Option<Row> {
+pub(crate) fn resource_of(api: &Api, version: &str, kind: &str) -> Option<Row> {
     let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
     let is = |row: &ResourceDef| row.enabled && row.group == group && row.version == version && row.kind == kind;
     let built_in = kaji_api::resource::all().iter().find(|row| is(row) && !row.prefix.is_empty());

@@ -1,6 +1,6 @@
 //! Policies and bindings as they are now, compiled when they change.
 
-use super::compile::{Binding, Policy};
+use super::frame::{Binding, Compiled};
 use crate::authz::objects::{Change, Feed, News, Objects};
 use crate::server::Api;
 use kaji_api::Value;
@@ -9,25 +9,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// A policy and its bindings, by name.
-pub(super) struct Bound {
-    pub(super) policy: Arc<Policy>,
+pub(super) struct Bound<P> {
+    pub(super) policy: Arc<P>,
     pub(super) bindings: Vec<Arc<Binding>>,
 }
 
-/// All policies that are bound, by name.
-pub(super) type Policies = Arc<[Bound]>;
+/// All policies of a kind that are bound, by name.
+pub(super) type Policies<P> = Arc<[Bound<P>]>;
 
 /// Follows one kind of policy and its bindings.
-pub(super) struct Source {
+pub(super) struct Source<P> {
     policies: &'static str,
     bindings: &'static str,
-    followed: OnceLock<RwLock<Followed>>,
+    followed: OnceLock<RwLock<Followed<P>>>,
 }
 
-struct Followed {
-    policies: Kind<Policy>,
+struct Followed<P> {
+    policies: Kind<P>,
     bindings: Kind<Binding>,
-    bound: Policies,
+    bound: Policies<P>,
 }
 
 /// Objects of one kind.
@@ -37,13 +37,13 @@ struct Kind<T> {
     compile: fn(&Value) -> T,
 }
 
-impl Source {
+impl<P: Compiled> Source<P> {
     pub(super) fn new(policies: &'static str, bindings: &'static str) -> Self {
         Source { policies, bindings, followed: OnceLock::new() }
     }
 
     /// The policies now; cheap where nothing has changed.
-    pub(super) fn policies(&self, api: &Api) -> Policies {
+    pub(super) fn policies(&self, api: &Api) -> Policies<P> {
         let followed = self.followed.get_or_init(|| RwLock::new(self.follow(api)));
         {
             let now = followed.read();
@@ -54,25 +54,25 @@ impl Source {
         followed.write().catch_up()
     }
 
-    fn follow(&self, api: &Api) -> Followed {
+    fn follow(&self, api: &Api) -> Followed<P> {
         Followed {
-            policies: Kind::new(api, self.policies, Policy::compile),
+            policies: Kind::new(api, self.policies, P::compile),
             bindings: Kind::new(api, self.bindings, Binding::compile),
-            bound: Arc::default(),
+            bound: Arc::from([]),
         }
     }
 }
 
-impl Followed {
-    fn catch_up(&mut self) -> Policies {
+impl<P> Followed<P> {
+    fn catch_up(&mut self) -> Policies<P> {
         // Somebody else may have been first.
         if self.policies.catch_up() | self.bindings.catch_up() {
-            let bound = |policy: &Arc<Policy>| {
-                let bindings = self.bindings.by_name.values().filter(|b| b.policy == policy.name);
+            let bound = |(name, policy): (&String, &Arc<P>)| {
+                let bindings = self.bindings.by_name.values().filter(|b| b.policy == *name);
                 let bindings: Vec<Arc<Binding>> = bindings.cloned().collect();
                 (!bindings.is_empty()).then(|| Bound { policy: policy.clone(), bindings })
             };
-            self.bound = self.policies.by_name.values().filter_map(bound).collect();
+            self.bound = self.policies.by_name.iter().filter_map(bound).collect();
         }
         self.bound.clone()
     }

@@ -1,29 +1,79 @@
-//! Acting on what policies say: refuse, warn, or tell the audit log.
+//! Acting on what validating policies say: refuse, warn, or tell the audit log.
 
-use super::compile::Binding;
-use super::evaluate::{Case, Objection, judge};
-use super::params;
+mod judge;
+
+use super::frame::{Binding, Compiled, Frame};
+use super::metrics::Who;
+use super::select::{Concerned, Misconfigured, concerned};
 use super::source::{Bound, Policies};
 use crate::admission::Attributes;
-use crate::admission::expression::{Objects, Permissions, Scene};
+use crate::admission::expression::{Expression, Objects, Permissions, Scene};
 use crate::admission::webhook::choose::Facts;
 use crate::admission::webhook::shown::in_version;
+use judge::{Case, Objection, Verdict, judge};
 use kaji_api::{Status, Value};
+use kaji_cel::Type;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The audit annotation of what a binding with the action `Audit` objects to.
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
+/// A policy that may refuse.
+pub(super) struct Policy {
+    frame: Frame,
+    validations: Vec<Validation>,
+    /// Key and value.
+    annotations: Vec<(String, Expression)>,
+}
+
+/// One rule of a policy.
+struct Validation {
+    rule: Expression,
+    message: String,
+    message_rule: Option<Expression>,
+    reason: String,
+}
+
 /// An objection and who has it.
 struct Refusal {
     policy: String,
     binding: Option<String>,
-    objection: Objection,
+    message: String,
+    reason: String,
+}
+
+impl Compiled for Policy {
+    fn compile(policy: &Value) -> Self {
+        let spec = &policy["spec"];
+        let (frame, envs) = Frame::compile(policy);
+        let validation = |v: &Value| Validation {
+            rule: Expression::new(&envs.full, v["expression"].str(), &[Type::Bool]),
+            message: v["message"].str().trim().to_owned(),
+            message_rule: match v["messageExpression"].str() {
+                "" => None,
+                text => Some(Expression::new(&envs.message, text, &[Type::String])),
+            },
+            reason: v["reason"].str().to_owned(),
+        };
+        let annotation = |v: &Value| {
+            let value = Expression::new(&envs.full, v["valueExpression"].str(), &[Type::String, Type::Null]);
+            (v["key"].str().to_owned(), value)
+        };
+        Policy {
+            frame,
+            validations: spec["validations"].items().iter().map(validation).collect(),
+            annotations: spec["auditAnnotations"].items().iter().map(annotation).collect(),
+        }
+    }
+
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
 }
 
 /// Judges a write by every policy that it concerns; the first refusal is what the client gets.
-pub(super) async fn dispatch(policies: &Policies, a: &Attributes<'_>) -> Result<(), Status> {
+pub(super) async fn dispatch(policies: &Policies<Policy>, a: &Attributes<'_>) -> Result<(), Status> {
     let facts = Facts::default();
     let permissions = Permissions::new(a);
     let mut refusals = Vec::new();
@@ -37,76 +87,33 @@ pub(super) async fn dispatch(policies: &Policies, a: &Attributes<'_>) -> Result<
 }
 
 async fn one(
-    bound: &Bound,
+    bound: &Bound<Policy>,
     facts: &Facts,
     permissions: &Arc<Permissions>,
     a: &Attributes<'_>,
     refusals: &mut Vec<Refusal>,
 ) {
-    let policy = &bound.policy;
-    let mut misconfigured = |binding: Option<&str>, why: String| {
-        if !policy.fails_open {
-            let what = if binding.is_some() { "binding" } else { "policy" };
-            let objection =
-                Objection { message: format!("failed to configure {what}: {why}"), reason: String::new(), index: 0 };
-            refusals.push(Refusal { policy: policy.name.clone(), binding: binding.map(str::to_owned), objection });
-        }
-    };
-    let row = match policy.criteria.matches(facts, a).await {
-        Ok(Some(row)) => row,
-        Ok(None) => return,
-        Err(why) => return misconfigured(None, why),
-    };
-    let mut judged = Vec::new();
-    for binding in &bound.bindings {
-        match binding.criteria.matches(facts, a).await {
-            Ok(None) => continue,
-            Err(why) => {
-                misconfigured(Some(&binding.name), why);
+    let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for found in concerned(bound, facts, a).await {
+        let found = match found {
+            Ok(found) => found,
+            Err(wrong) => {
+                refusals.push(wrong.into());
                 continue;
             }
-            Ok(Some(_)) => {}
-        }
-        match params::collect(policy, binding, a) {
-            Ok(params) => judged.push((binding, params)),
-            Err(why) => misconfigured(Some(&binding.name), why),
-        }
-    }
-    if judged.is_empty() {
-        return;
-    }
-    let shown = in_version(a, &row, a.object).and_then(|object| Ok((object, in_version(a, &row, a.old)?)));
-    let (object, old) = match shown {
-        Ok(shown) => shown,
-        Err(why) => {
-            let why = format!("failed to convert object version: {}", why.message);
-            return judged.iter().for_each(|(binding, _)| misconfigured(Some(&binding.name), why.clone()));
-        }
-    };
-    let (scene, outer) = (Scene::new(a, &row), Scene::of_conditions(a, &row));
-    let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (binding, params) in judged {
-        for params in &params {
-            let objects = Objects { object: &object, old: &old, params };
-            let case = Case { policy, objects, scene: &scene, outer: &outer, permissions };
-            let verdict = permissions.settled(|| judge(&case)).await;
-            let refuse =
-                |objection| Refusal { policy: policy.name.clone(), binding: Some(binding.name.clone()), objection };
-            for objection in verdict.objections {
-                if binding.warn {
-                    let (policy, binding, why) = (&policy.name, &binding.name, &objection.message);
-                    a.cx.warnings.add(format!(
-                        "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {why}"
-                    ));
-                }
-                if binding.audit {
-                    a.cx.audit.annotate(FAILURE, failure(binding, &objection));
-                }
-                if binding.deny {
-                    refusals.push(refuse(objection));
-                }
+        };
+        let verdicts = match verdicts(&found, permissions, a).await {
+            Ok(verdicts) => verdicts,
+            Err(why) => {
+                let why = format!("failed to convert object version: {}", why.message);
+                let frame = &found.policy.frame;
+                let wrong = Misconfigured::new(&frame.name, Some(&found.binding.name), &why);
+                refusals.extend((!frame.fails_open).then(|| wrong.into()));
+                continue;
             }
-            refusals.extend(verdict.refusals.into_iter().map(refuse));
+        };
+        for verdict in verdicts {
+            enforce(&found, &verdict, a, refusals);
             for (key, value) in verdict.annotations {
                 let values = annotations.entry(key).or_default();
                 if !values.contains(&value) {
@@ -116,7 +123,64 @@ async fn one(
         }
     }
     for (key, values) in annotations {
-        a.cx.audit.annotate(&format!("{}/{key}", policy.name), values.join(", "));
+        a.cx.audit.annotate(&format!("{}/{key}", bound.policy.frame.name), values.join(", "));
+    }
+}
+
+/// What the policy makes of the write with each of its parameters.
+async fn verdicts(
+    found: &Concerned<'_, Policy>,
+    permissions: &Arc<Permissions>,
+    a: &Attributes<'_>,
+) -> Result<Vec<Verdict>, Status> {
+    let (policy, row) = (found.policy, &found.row);
+    let (object, old) = (in_version(a, row, a.object)?, in_version(a, row, a.old)?);
+    let (scene, outer) = (Scene::new(a, row), Scene::of_conditions(a, row));
+    let mut verdicts = Vec::with_capacity(found.params.len());
+    for params in &found.params {
+        let objects = Objects { object: &object, old: &old, params };
+        let case = Case { policy, objects, scene: &scene, outer: &outer, permissions };
+        verdicts.push(permissions.settled(|| judge(&case)).await);
+    }
+    Ok(verdicts)
+}
+
+/// Does what the binding says with what the policy says.
+fn enforce(found: &Concerned<'_, Policy>, verdict: &Verdict, a: &Attributes<'_>, refusals: &mut Vec<Refusal>) {
+    let (binding, metrics) = (found.binding, &a.api.metrics().policies);
+    let who = Who { policy: &found.policy.frame.name, binding: &binding.name };
+    let count = |o: &Objection, action| metrics.judged(who, o.took, &o.message, action);
+    let refusal = |o: &Objection| Refusal {
+        policy: who.policy.to_owned(),
+        binding: Some(who.binding.to_owned()),
+        message: o.message.clone(),
+        reason: o.reason.clone(),
+    };
+    if verdict.conditions_failed {
+        a.api.metrics().webhooks.policy_condition_failed(who.policy, a.operation);
+    }
+    for objection in &verdict.objections {
+        let why = &objection.message;
+        if binding.does("Warn") {
+            let Who { policy, binding } = who;
+            a.cx.warnings.add(format!(
+                "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {why}"
+            ));
+            count(objection, "warn");
+        }
+        if binding.does("Audit") {
+            a.cx.audit.annotate(FAILURE, failure(binding, objection));
+            count(objection, "audit");
+        }
+        if binding.does("Deny") {
+            refusals.push(refusal(objection));
+            count(objection, "deny");
+        }
+    }
+    verdict.ignored.iter().for_each(|ignored| count(ignored, "allow"));
+    for objection in &verdict.refusals {
+        refusals.push(refusal(objection));
+        count(objection, "deny");
     }
 }
 
@@ -134,13 +198,19 @@ fn failure(binding: &Binding, objection: &Objection) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+impl From<Misconfigured> for Refusal {
+    fn from(wrong: Misconfigured) -> Self {
+        Refusal { policy: wrong.policy, binding: wrong.binding, message: wrong.message, reason: String::new() }
+    }
+}
+
 /// The refusal as the client gets it.
 fn status(a: &Attributes<'_>, refusal: &Refusal) -> Status {
-    let Refusal { policy, binding, objection } = refusal;
+    let Refusal { policy, binding, message, reason } = refusal;
     let by = binding.as_ref().map(|b| format!(" with binding '{b}'")).unwrap_or_default();
-    let message = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {}", objection.message);
+    let message = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {message}");
     let mut status = a.forbidden(&message);
-    let reason = if objection.reason.is_empty() { "Invalid" } else { &objection.reason };
+    let reason = if reason.is_empty() { "Invalid" } else { reason };
     status.code = match reason {
         "Unauthorized" => 401,
         "Forbidden" => 403,

@@ -1,5 +1,6 @@
 //! What webhooks do, in upstream's numbers (apiserver `admission/metrics`).
 
+use crate::admission::Operation;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -89,6 +90,13 @@ impl Metrics {
     /// A match condition could not be evaluated.
     pub(super) fn condition_failed(&self, name: &str, kind: Kind, operation: &str) {
         count(&self.condition_errors, condition_labels(name, kind, operation));
+    }
+
+    /// A match condition of a policy could not be evaluated.
+    pub(in crate::admission) fn policy_condition_failed(&self, name: &str, operation: Operation) {
+        let operation = super::operation(operation);
+        let labels = format!("kind=\"policy\",name=\"{name}\",operation=\"{operation}\",type=\"validate\"");
+        count(&self.condition_errors, labels);
     }
 
     /// The metrics' part of the page.

@@ -13,46 +13,14 @@ use kaji_api::codec::{parse_json, write_json};
 use kaji_api::field::quoted;
 use kaji_api::patch::apply_json_patch;
 use kaji_api::{Status, Value};
-use std::collections::BTreeSet;
 use std::time::Instant;
-
-/// What one write's rounds of mutating admission remember: at most two, the second only for webhooks that want to
-/// see what others changed after them (upstream's reinvocation context).
-#[derive(Debug, Default)]
-pub(crate) struct Rounds {
-    /// This is the second.
-    second: bool,
-    /// A webhook changed the object.
-    changed: bool,
-    /// The object as the webhooks left it, where somebody may be called again.
-    left: Option<Value>,
-    /// Called, and willing to be called again if the object changes from now on.
-    willing: BTreeSet<String>,
-    /// To be called again.
-    again: BTreeSet<String>,
-}
-
-impl Rounds {
-    /// Begins the second round, if there is to be one.
-    pub(crate) fn next(&mut self) -> bool {
-        let next = self.changed && !self.second;
-        self.second |= next;
-        next
-    }
-
-    /// The object changed: who was called before wants to see it.
-    fn require(&mut self) {
-        self.again.append(&mut self.willing);
-    }
-}
 
 /// Shows the write to all that it concerns and takes over what they make of it.
 pub(super) async fn dispatch(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
-    if a.rounds.second && a.rounds.left.as_ref().is_some_and(|left| left != a.object) {
-        a.rounds.require();
-    }
+    let second = a.rounds.is_second();
+    a.rounds.webhooks.begin(second, a.object);
     let done = run(hooks, a).await;
-    a.rounds.left = (!a.rounds.willing.is_empty()).then(|| a.object.clone());
+    a.rounds.webhooks.end(a.object);
     done
 }
 
@@ -61,7 +29,7 @@ async fn run(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
     let mut facts = Facts::default();
     for hook in hooks.iter() {
         let Some(row) = choose(&facts, Kind::Mutating, hook, a).await? else { continue };
-        if a.rounds.second && !a.rounds.again.contains(&hook.uid) {
+        if !a.rounds.webhooks.has(a.rounds.is_second(), &hook.uid) {
             continue;
         }
         let start = Instant::now();
@@ -69,11 +37,11 @@ async fn run(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
         let changed = matches!(outcome, Ok(true));
         if changed {
             facts = Facts::default();
-            a.rounds.require();
-            a.rounds.changed = true;
+            a.rounds.webhooks.changed();
+            a.rounds.want_another();
         }
         if hook.reinvoke {
-            a.rounds.willing.insert(hook.uid.clone());
+            a.rounds.webhooks.call_again(hook.uid.clone());
         }
         call::settle(hook, a, Kind::Mutating, start.elapsed(), outcome.map(drop))?;
     }

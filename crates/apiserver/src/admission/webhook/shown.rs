@@ -7,6 +7,7 @@ use crate::row::Row;
 use crate::subresource::scale;
 use bytes::Bytes;
 use kaji_api::codec::write_json;
+use kaji_api::schema::TypeRef;
 use kaji_api::{GroupVersionKind, ResourceDef, Status, Value};
 use std::borrow::Cow;
 
@@ -81,19 +82,28 @@ pub(super) fn kind(a: &Attributes<'_>, row: &ResourceDef) -> GroupVersionKind {
     GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }
 }
 
+/// The schema of what a version shows.
+pub(in crate::admission) fn type_of<'r>(a: &Attributes<'_>, row: &'r Row) -> Result<TypeRef<'r>, Status> {
+    if form(a) == Form::Whole {
+        return Ok(row.ty());
+    }
+    let kind = kind(a, row);
+    kaji_api::schema::kind(&kind.group, &kind.version, &kind.kind)
+        .ok_or_else(|| Status::internal(format!("no schema for {kind}")))
+}
+
 /// Takes over what a webhook made of the object; says whether it is another one now.
 pub(super) fn take_over(a: &mut Attributes<'_>, row: &Row, json: &[u8]) -> Result<bool, Status> {
-    let kind = kind(a, row);
-    let form = form(a);
-    let ty = match form {
-        Form::Whole => row.ty(),
-        _ => kaji_api::schema::kind(&kind.group, &kind.version, &kind.kind)
-            .ok_or_else(|| Status::internal(format!("no schema for {kind}")))?,
-    };
     // Fields that nobody knows are dropped, as from bodies.
-    let (mut new, _) = kaji_api::codec::decode_json(ty, json).map_err(Status::internal)?;
+    let (new, _) = kaji_api::codec::decode_json(type_of(a, row)?, json).map_err(Status::internal)?;
+    put(a, row, new)
+}
+
+/// Puts a changed object, as a version shows it, in place of the write's, with its defaults; says whether it is another
+/// one now.
+pub(in crate::admission) fn put(a: &mut Attributes<'_>, row: &Row, mut new: Value) -> Result<bool, Status> {
     let stored = &a.target.resource;
-    match form {
+    match form(a) {
         Form::Whole => {
             convert::to_storage(row, stored, &mut new)?;
             crate::registry::apply_defaults(stored, &mut new);
@@ -105,6 +115,7 @@ pub(super) fn take_over(a: &mut Attributes<'_>, row: &Row, json: &[u8]) -> Resul
             new.entry("spec").set("replicas", replicas);
         }
         Form::Own => {
+            let ty = type_of(a, row)?;
             ty.default(&mut new);
             ty.normalize(&mut new);
         }

@@ -27,6 +27,11 @@ impl Buckets {
         let _ = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
+    /// How many values there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Its lines, with these labels.
     pub(crate) fn write(&self, out: &mut String, name: &str, labels: &str) {
         let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();

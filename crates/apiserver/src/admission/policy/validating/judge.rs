@@ -1,9 +1,10 @@
 //! Judging one write by one policy with one parameter.
 
-use super::compile::{Policy, Validation};
+use super::{Policy, Validation};
 use crate::admission::expression::{OUT_OF_BUDGET, Objects, OverBudget, Permissions, Scene, View, conditions};
 use kaji_cel::{LONGEST_MESSAGE, RUNTIME_BUDGET, Val};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What is judged, and by what.
 pub(super) struct Case<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Objection {
     pub(super) reason: String,
     /// Which validation objects.
     pub(super) index: usize,
+    /// Finding out.
+    pub(super) took: Duration,
 }
 
 /// What a policy makes of a write.
@@ -31,14 +34,18 @@ pub(super) struct Verdict {
     pub(super) objections: Vec<Objection>,
     /// Refused whatever the binding's actions are.
     pub(super) refusals: Vec<Objection>,
+    /// Could not be decided, and the policy says that this is fine.
+    pub(super) ignored: Vec<Objection>,
     /// For the audit log: key and value.
     pub(super) annotations: Vec<(String, String)>,
+    /// Whether the policy applies at all could not be decided.
+    pub(super) conditions_failed: bool,
 }
 
 impl<'a> Case<'a> {
     /// With the authorizer, or without.
     fn view(&self, permissions: Option<&Arc<Permissions>>) -> View<'a> {
-        self.scene.view(self.objects, &self.policy.variables, permissions)
+        self.scene.view(self.objects, &self.policy.frame.variables, permissions)
     }
 }
 
@@ -46,12 +53,13 @@ impl<'a> Case<'a> {
 pub(super) fn judge(case: &Case<'_>) -> Verdict {
     let policy = case.policy;
     let mut verdict = Verdict::default();
-    let outer = case.outer.view(case.objects, &policy.variables, Some(case.permissions));
-    match conditions::hold(&policy.conditions, &outer) {
+    let outer = case.outer.view(case.objects, &policy.frame.variables, Some(case.permissions));
+    match conditions::hold(&policy.frame.conditions, &outer) {
         Ok(true) => {}
         Ok(false) => return verdict,
         Err(message) => {
-            verdict.error(policy, message);
+            verdict.conditions_failed = true;
+            verdict.undecided(policy, Objection::of(message));
             return verdict;
         }
     }
@@ -59,25 +67,26 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
     let mut budget = RUNTIME_BUDGET;
     let mut results = Vec::with_capacity(policy.validations.len());
     for validation in &policy.validations {
+        let begun = Instant::now();
         match view.run(&validation.rule, &mut budget) {
-            Ok(result) => results.push(result),
+            Ok(result) => results.push((result, begun.elapsed())),
             Err(OverBudget) => {
-                verdict.error(policy, OUT_OF_BUDGET.to_owned());
+                verdict.undecided(policy, Objection::of(OUT_OF_BUDGET.to_owned()));
                 return verdict;
             }
         }
     }
     let plain = case.view(None);
-    for (index, (validation, result)) in policy.validations.iter().zip(results).enumerate() {
+    for (index, (validation, (result, took))) in policy.validations.iter().zip(results).enumerate() {
+        let objection = |message, reason: &str| Objection { message, reason: reason.to_owned(), index, took };
         match result {
-            Err(message) => verdict.error_at(policy, message, index),
+            Err(message) => verdict.undecided(policy, objection(message, "")),
             Ok(Val::Bool(true)) => {}
             Ok(_) => match message(validation, &plain, &mut budget) {
-                Ok(message) => {
-                    verdict.objections.push(Objection { message, reason: validation.reason.clone(), index });
-                }
+                Ok(message) => verdict.objections.push(objection(message, &validation.reason)),
                 Err(OverBudget) => {
-                    verdict.error_at(policy, format!("failed messageExpression: {OUT_OF_BUDGET}"), index);
+                    let message = format!("failed messageExpression: {OUT_OF_BUDGET}");
+                    verdict.undecided(policy, objection(message, ""));
                 }
             },
         }
@@ -86,16 +95,18 @@ pub(super) fn judge(case: &Case<'_>) -> Verdict {
     verdict
 }
 
+impl Objection {
+    /// One that no validation has.
+    fn of(message: String) -> Self {
+        Objection { message, reason: String::new(), index: 0, took: Duration::ZERO }
+    }
+}
+
 impl Verdict {
     /// What could not be decided, as the policy's failure policy has it.
-    fn error(&mut self, policy: &Policy, message: String) {
-        self.error_at(policy, message, 0);
-    }
-
-    fn error_at(&mut self, policy: &Policy, message: String, index: usize) {
-        if !policy.fails_open {
-            self.objections.push(Objection { message, reason: String::new(), index });
-        }
+    fn undecided(&mut self, policy: &Policy, objection: Objection) {
+        let kept = if policy.frame.fails_open { &mut self.ignored } else { &mut self.objections };
+        kept.push(objection);
     }
 }
 
@@ -123,13 +134,14 @@ fn message(validation: &Validation, plain: &View<'_>, budget: &mut u64) -> Resul
 fn annotations(policy: &Policy, plain: &View<'_>, verdict: &mut Verdict) {
     let mut budget = RUNTIME_BUDGET;
     for (key, value) in &policy.annotations {
+        let begun = Instant::now();
         match plain.run(value, &mut budget) {
             Err(OverBudget) => {
                 *verdict = Verdict::default();
-                return verdict.error(policy, OUT_OF_BUDGET.to_owned());
+                return verdict.undecided(policy, Objection::of(OUT_OF_BUDGET.to_owned()));
             }
-            Ok(Err(message)) if !policy.fails_open => {
-                verdict.refusals.push(Objection { message, reason: String::new(), index: 0 });
+            Ok(Err(message)) if !policy.frame.fails_open => {
+                verdict.refusals.push(Objection { took: begun.elapsed(), ..Objection::of(message) });
             }
             Ok(Ok(Val::String(text))) if !text.trim().is_empty() => {
                 verdict.annotations.push((key.clone(), shortened(text.trim())));

@@ -1,4 +1,4 @@
-//! Policies and bindings, compiled.
+//! What policies of both kinds have, and their bindings.
 
 use super::matching::Criteria;
 use crate::admission::expression::env::{Options, base, variables};
@@ -6,16 +6,8 @@ use crate::admission::expression::{Expression, Variable, conditions};
 use kaji_api::Value;
 use kaji_cel::{Env, Type};
 
-/// One rule of a policy.
-pub(super) struct Validation {
-    pub(super) rule: Expression,
-    pub(super) message: String,
-    pub(super) message_rule: Option<Expression>,
-    pub(super) reason: String,
-}
-
-/// A policy.
-pub(super) struct Policy {
+/// A policy but for what it does.
+pub(super) struct Frame {
     pub(super) name: String,
     /// What cannot be decided is allowed.
     pub(super) fails_open: bool,
@@ -24,9 +16,15 @@ pub(super) struct Policy {
     pub(super) param_kind: Option<(String, String)>,
     pub(super) variables: Vec<Variable>,
     pub(super) conditions: Vec<Expression>,
-    pub(super) validations: Vec<Validation>,
-    /// Key and value.
-    pub(super) annotations: Vec<(String, Expression)>,
+}
+
+/// A policy of either kind.
+pub(super) trait Compiled {
+    /// Compiles a policy; what does not compile says so when it is evaluated.
+    fn compile(policy: &Value) -> Self;
+
+    /// What it has in common with others.
+    fn frame(&self) -> &Frame;
 }
 
 /// A binding of a policy.
@@ -36,10 +34,7 @@ pub(super) struct Binding {
     pub(super) criteria: Criteria,
     /// `paramRef`, or null.
     pub(super) params: Value,
-    pub(super) deny: bool,
-    pub(super) warn: bool,
-    pub(super) audit: bool,
-    /// `validationActions` as written.
+    /// `validationActions` as written: validating policies only.
     pub(super) actions: Value,
 }
 
@@ -49,6 +44,13 @@ pub(crate) struct Envs {
     pub(crate) full: Env,
     /// Of messages.
     pub(crate) message: Env,
+}
+
+impl Envs {
+    /// Of mutations.
+    pub(crate) fn patches(&self) -> Env {
+        self.full.clone().with_patches()
+    }
 }
 
 /// Variables in order, each with those before it; then the environments that have all.
@@ -70,52 +72,37 @@ pub(crate) fn with_variables(spec: &Value) -> (Vec<Variable>, Envs) {
     (compiled, Envs { full: with(options), message: with(message) })
 }
 
-impl Policy {
-    pub(super) fn compile(policy: &Value) -> Self {
+impl Frame {
+    pub(super) fn compile(policy: &Value) -> (Self, Envs) {
         let spec = &policy["spec"];
         let (variables, envs) = with_variables(spec);
-        let validation = |v: &Value| Validation {
-            rule: Expression::new(&envs.full, v["expression"].str(), &[Type::Bool]),
-            message: v["message"].str().trim().to_owned(),
-            message_rule: match v["messageExpression"].str() {
-                "" => None,
-                text => Some(Expression::new(&envs.message, text, &[Type::String])),
-            },
-            reason: v["reason"].str().to_owned(),
-        };
-        let annotation = |v: &Value| {
-            let value = Expression::new(&envs.full, v["valueExpression"].str(), &[Type::String, Type::Null]);
-            (v["key"].str().to_owned(), value)
-        };
-        Policy {
+        let kind = &spec["paramKind"];
+        let frame = Frame {
             name: policy.name().to_owned(),
             fails_open: spec["failurePolicy"].str() == "Ignore",
             criteria: Criteria::compile(&spec["matchConstraints"]),
-            param_kind: spec["paramKind"].as_object().map(|_| {
-                let kind = &spec["paramKind"];
-                (kind["apiVersion"].str().to_owned(), kind["kind"].str().to_owned())
-            }),
+            param_kind: kind.as_object().map(|_| (kind["apiVersion"].str().to_owned(), kind["kind"].str().to_owned())),
             variables,
             conditions: conditions::compile(&envs.full, &spec["matchConditions"]),
-            validations: spec["validations"].items().iter().map(validation).collect(),
-            annotations: spec["auditAnnotations"].items().iter().map(annotation).collect(),
-        }
+        };
+        (frame, envs)
     }
 }
 
 impl Binding {
     pub(super) fn compile(binding: &Value) -> Self {
         let spec = &binding["spec"];
-        let does = |action: &str| spec["validationActions"].items().iter().any(|a| a.str() == action);
         Binding {
             name: binding.name().to_owned(),
             policy: spec["policyName"].str().to_owned(),
             criteria: Criteria::compile(&spec["matchResources"]),
             params: spec["paramRef"].clone(),
-            deny: does("Deny"),
-            warn: does("Warn"),
-            audit: does("Audit"),
             actions: spec["validationActions"].clone(),
         }
+    }
+
+    /// Whether an action follows an objection.
+    pub(super) fn does(&self, action: &str) -> bool {
+        self.actions.items().iter().any(|a| a.str() == action)
     }
 }
