@@ -13,11 +13,9 @@ pub(super) fn find(ty: TypeRef<'_>, config: &Value) -> Vec<String> {
 }
 
 fn walk(kind: Kind<'_>, shape: Shape<'_>, value: &Value, path: &mut String, found: &mut Vec<String>) {
-    let is_atomic = match (kind, value) {
-        (Kind::Leaf, Value::Object(_) | Value::Array(_)) | (Kind::Free, Value::Array(_)) => true,
-        _ => false,
-    };
-    if is_atomic {
+    let divides =
+        !matches!((kind, value), (Kind::Leaf, Value::Object(_) | Value::Array(_)) | (Kind::Free, Value::Array(_)));
+    if !divides {
         found.push(path.clone());
     }
     let mut below = |step: std::fmt::Arguments<'_>, kind, shape, value| {
