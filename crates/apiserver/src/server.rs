@@ -116,6 +116,7 @@ impl Api {
         fairness::apply(&api);
         tokio::spawn(fairness::run(api.clone()));
         tokio::spawn(aggregation::run(api.clone()));
+        tokio::spawn(admission::policy::check_types(api.clone()));
         api.0.ready.store(true, Ordering::Release);
         Ok(api)
     }

@@ -3,7 +3,7 @@
 //!
 //! [`source`] follows policies and bindings, compiled once ([`frame`] is what both kinds have in common); [`select`] says
 //! which of them a write concerns ([`matching`]) and with which parameters ([`params`]). [`mutating`] applies the
-//! mutations of some, [`validating`] asks the rules of others.
+//! mutations of some, [`validating`] asks the rules of others; [`type_status`] says what is wrong with their types.
 //!
 //! Writes of policies and bindings are judged by none, so a wrong policy can always be taken away. Where there is no
 //! policy, a write costs two looks at a revision.
@@ -15,11 +15,13 @@ mod mutating;
 mod params;
 mod select;
 mod source;
+mod type_status;
 mod validating;
 
 pub(crate) use metrics::Metrics;
 pub(crate) use mutating::{expression_field, expression_type};
 pub(crate) use params::resource_of;
+pub(crate) use type_status::run as check_types;
 
 use super::{Attributes, Operation, Plugin};
 use futures::future::BoxFuture;

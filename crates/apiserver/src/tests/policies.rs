@@ -1,6 +1,7 @@
 //! Admission policies: expressions that refuse and warn.
 
 use super::Server;
+use super::custom::established;
 use super::harness::Answer;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -150,4 +151,74 @@ async fn policies_match_by_rules_and_selectors() {
     s.post(MAPS, &labelled("free")).await.ok();
     s.post(MAPS, &labelled("caught")).await.message(422);
     s.post("/api/v1/namespaces/default/configmaps", &labelled("elsewhere")).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_are_checked_once_for_a_generation() {
+    let s = server().await;
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gears.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "gears", "kind": "Gear"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
+                "properties": {"spec": {"type": "object", "properties": {"teeth": {"type": "integer"}}}}}}}]}});
+    established(&s, &definition).await;
+    let constraints = json!({"resourceRules": [{"apiGroups": ["example.com"], "apiVersions": ["v1"],
+        "operations": ["CREATE"], "resources": ["gears"]}]});
+    let mut policy = json!({"metadata": {"name": "p"}, "spec": {"matchConstraints": constraints,
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [
+            {"expression": "object.spec.teeth > 'many'"},
+            {"expression": "object.spec.teeth > 1", "messageExpression": "'size: ' + params.missing"}]}});
+    let mut watch = s.watch(&format!("{POLICIES}?watch=true")).await;
+    s.post(POLICIES, &policy).await.ok();
+    let mut checked = async |generation: i64| loop {
+        let event = watch.next().await.expect("the watch goes on");
+        if event["object"]["status"]["observedGeneration"] == generation {
+            return event["object"].clone();
+        }
+    };
+    let warned = checked(1).await;
+    let warnings = warned["status"]["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    let fields: Vec<_> = warnings.iter().map(|w| w["fieldRef"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["spec.validations[0].expression", "spec.validations[1].messageExpression"]);
+    let told = |at: usize, text: &str| warnings[at]["warning"].as_str().unwrap().contains(text);
+    assert!(
+        told(0, "example.com/v1, Kind=Gear: ERROR: <input>:1:19: found no matching overload for '_>_'"),
+        "{warned}"
+    );
+    assert!(told(1, "undefined field 'missing'"), "{warned}");
+    policy["spec"]["validations"] = json!([{"expression": "object.spec.teeth > 1"}]);
+    s.merge(&format!("{POLICIES}/p"), &policy).await.ok();
+    let fine = checked(2).await;
+    assert_eq!(fine["status"]["typeChecking"], json!({}), "{fine}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_policies_come_to_is_counted() {
+    let s = server().await;
+    let rule = json!([{"expression": "object.data.size() < 1", "message": "too much"}]);
+    policy(&s, "deny", json!({"validations": rule}), json!({})).await;
+    policy(&s, "warn", json!({"validations": rule}), json!({"validationActions": ["Warn", "Audit"]})).await;
+    policy(
+        &s,
+        "open",
+        json!({"failurePolicy": "Ignore", "validations": [{"expression": "object.data.x == 'y'"}]}),
+        json!({}),
+    )
+    .await;
+    s.api.fresh().await.unwrap();
+    s.post(MAPS, &map("a", &json!({"k": "v"}))).await.fails(422);
+    s.post(MAPS, &map("a", &json!({"x": "y"}))).await.fails(422);
+    let metrics = s.get("/metrics").await.text();
+    let name = "apiserver_validating_admission_policy_check_total";
+    for (action, policy, count) in
+        [("deny", "deny", 2), ("warn", "warn", 2), ("audit", "warn", 2), ("allow", "open", 1)]
+    {
+        let labels = format!(
+            "enforcement_action=\"{action}\",error_type=\"invalid_error\",policy=\"{policy}\",policy_binding=\"{policy}\""
+        );
+        let line = format!("{name}{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+        let line = format!("apiserver_validating_admission_policy_check_duration_seconds_count{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
 }

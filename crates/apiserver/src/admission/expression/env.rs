@@ -1,6 +1,7 @@
 //! What expressions may name (apiserver `admission/plugin/cel`).
 
 use kaji_cel::{DeclType, Env, Type};
+use std::sync::Arc;
 
 /// Optional variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,10 +28,29 @@ pub(crate) fn base(options: Options) -> Env {
         env = env.with_dyn("params");
     }
     if options.authorizer {
-        let authz = |name: &str| DeclType::simple(Type::object(&format!("kubernetes.authorization.{name}")));
-        env = env.with("authorizer", authz("Authorizer")).with("authorizer.requestResource", authz("ResourceCheck"));
+        env = env.with("authorizer", authorization("Authorizer"));
+        env = env.with("authorizer.requestResource", authorization("ResourceCheck"));
     }
     env
+}
+
+/// What the expressions of a policy may name where the types of objects and parameters are known, to check them.
+pub(crate) fn typed(object: DeclType, params: Option<DeclType>) -> Env {
+    let object = Arc::new(object);
+    let env = Env::new()
+        .with("object", object.clone())
+        .with("oldObject", object)
+        .with("namespaceObject", namespace())
+        .with("request", request())
+        .with("authorizer", authorization("Authorizer"));
+    match params {
+        Some(params) => env.with("params", params),
+        None => env,
+    }
+}
+
+fn authorization(name: &str) -> DeclType {
+    DeclType::simple(Type::object(&format!("kubernetes.authorization.{name}")))
 }
 
 /// The type of `variables`, as far as they are known.

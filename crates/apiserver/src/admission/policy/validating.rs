@@ -1,6 +1,9 @@
 //! Acting on what validating policies say: refuse, warn, or tell the audit log.
 
 mod judge;
+mod type_check;
+
+pub(super) use type_check::warnings;
 
 use super::frame::{Binding, Compiled, Frame};
 use super::metrics::Who;
