@@ -276,6 +276,7 @@ pub(crate) async fn run_phase(phase: Phase, mut attributes: Attributes<'_>) -> R
                 plugin.mutate(&mut attributes).await?;
             }
             if !attributes.rounds.next() {
+                managed::keep_valid(&mut attributes);
                 break;
             }
         },

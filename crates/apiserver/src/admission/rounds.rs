@@ -15,6 +15,8 @@ pub(crate) struct Rounds {
     pub(super) policies: Turns,
     /// Those of webhooks.
     pub(super) webhooks: Turns,
+    /// `managedFields` before somebody changed it.
+    owners: Option<Value>,
 }
 
 /// Who had a turn, and who wants another.
@@ -39,6 +41,19 @@ impl Rounds {
     /// Whether this is the second.
     pub(super) fn is_second(&self) -> bool {
         self.second
+    }
+
+    /// Remembers whom the fields belonged to where that is about to change.
+    pub(super) fn note_owners(&mut self, object: &Value, new: &Value) {
+        let owners = &object["metadata"]["managedFields"];
+        if self.owners.is_none() && *owners != new["metadata"]["managedFields"] {
+            self.owners = Some(owners.clone());
+        }
+    }
+
+    /// Whom the fields belonged to, if that has changed.
+    pub(crate) fn owners_before(&mut self) -> Option<Value> {
+        self.owners.take()
     }
 
     /// Asks for a second.

@@ -3,7 +3,8 @@
 //!
 //! [`source`] follows the configurations, compiled once ([`hook`]); [`choose`] says which webhooks a write concerns
 //! ([`rule`] is the pure part); [`review`] is what is sent and answered, [`call`] one exchange. Mutating webhooks
-//! are called one after another ([`mutate`]), validating ones at the same time ([`validate`]).
+//! are called one after another ([`mutate`]), validating ones at the same time ([`validate`]); [`notes`] is what the audit
+//! log is told of them.
 //!
 //! Writes of webhook configurations and admission policies concern no webhook, so a dead webhook can always be
 //! taken away; nor do a server's own writes before it is ready. Where no configuration exists, a write costs one look at a revision.
@@ -13,6 +14,7 @@ pub(super) mod choose;
 mod hook;
 mod metrics;
 mod mutate;
+mod notes;
 pub(super) mod review;
 pub(super) mod rule;
 pub(super) mod shown;

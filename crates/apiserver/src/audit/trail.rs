@@ -55,6 +55,13 @@ impl Trail {
         }
     }
 
+    /// Adds an annotation that is recorded where the body of the request is, too.
+    pub(crate) fn annotate_request(&self, key: &str, value: impl FnOnce() -> String) {
+        if self.takes(Level::Request) {
+            self.annotate(key, value());
+        }
+    }
+
     /// Whether anything of this request is, or may be, recorded.
     pub fn is_on(&self) -> bool {
         self.on().is_some()

@@ -6,8 +6,9 @@ mod reset;
 pub(crate) mod scale;
 
 use super::{Mode, Scope, convert};
+use crate::admission::Attributes;
 use crate::row::Row;
-use kaji_api::apply::{ApplyError, Versions, Writer};
+use kaji_api::apply::{ApplyError, Owners, Versions, Writer};
 use kaji_api::field::{Errors, Path};
 use kaji_api::schema::TypeRef;
 use kaji_api::{Status, Value, codec};
@@ -161,6 +162,21 @@ fn set_owners(object: &mut Value, owners: Result<Option<Value>, String>) {
     match owners {
         Some(owners) => object.set_meta("managedFields", owners),
         None => drop(object.entry("metadata").remove("managedFields")),
+    }
+}
+
+/// Policies and webhooks may change whom fields belong to, but what makes no sense is undone (apiserver
+/// `handlers/fieldmanager/admission.go`).
+pub(super) fn keep_valid(a: &mut Attributes<'_>) {
+    let Some(before) = a.rounds.owners_before() else { return };
+    let Err(why) = Owners::sent(&a.object["metadata"]["managedFields"]) else { return };
+    a.cx.warnings.add(format!(
+        ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating \
+         admission controller; please fix your requests: {why}"
+    ));
+    match before.is_null() {
+        true => drop(a.object.entry("metadata").remove("managedFields")),
+        false => a.object.set_meta("managedFields", before),
     }
 }
 

@@ -34,14 +34,14 @@ fn write_policy(path: &Path, rules: &str) {
     std::fs::write(path, format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}\n")).unwrap();
 }
 
-struct Audited {
-    server: Server,
+pub(super) struct Audited {
+    pub(super) server: Server,
     // Outlives the server's own.
     dir: tempfile::TempDir,
 }
 
 impl Audited {
-    async fn start(rules: &str, change: impl FnOnce(&mut Options)) -> Self {
+    pub(super) async fn start(rules: &str, change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let policy = dir.path().join("policy.yaml");
         write_policy(&policy, rules);
@@ -69,7 +69,7 @@ impl Audited {
 
     /// The last event of one path.
     #[track_caller]
-    fn last(&self, uri: &str) -> Json {
+    pub(super) fn last(&self, uri: &str) -> Json {
         self.of(uri).pop().unwrap_or_else(|| panic!("no event of {uri}: {:?}", self.events())).1
     }
 }

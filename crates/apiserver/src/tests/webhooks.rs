@@ -1,5 +1,6 @@
 //! Admission webhooks, against a server on loopback.
 
+use super::audit::Audited;
 use super::extension::{Answer, Extension, reply};
 use super::mutations::mutating_policy;
 use super::{Server, answer, ask, request};
@@ -69,6 +70,13 @@ async fn respond(path: &str, review: &Json) -> Answer {
         "/data" => patch(
             &json!([{"op": "add", "path": "/data", "value": {"k": "v"}}, {"op": "add", "path": "/odd", "value": 1}]),
         ),
+        "/noted" => json!({"allowed": true, "auditAnnotations": {"why": "so", "a/b/c": "no"}}),
+        "/owners" => patch(&json!([{"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "other"}])),
+        "/no-owners" => patch(&json!([{"op": "remove", "path": "/metadata/managedFields"}])),
+        "/bad-owners" => {
+            patch(&json!([{"op": "replace", "path": "/metadata/managedFields/0/fieldsV1", "value": {"x": {}}},
+                {"op": "add", "path": "/data", "value": {"k": "v"}}]))
+        }
         "/bad-patch" => patch(&json!([{"op": "remove", "path": "/metadata/nothing"}])),
         "/replicas" => patch(&json!([{"op": "replace", "path": "/spec/replicas", "value": 3}])),
         "/hpa" => patch(&json!([{"op": "replace", "path": "/spec/maxReplicas", "value": 7}])),
@@ -260,6 +268,79 @@ async fn mutating_policies_go_first_and_see_what_webhooks_did() {
     let seen = h.take("/label-b");
     assert_eq!(seen.len(), 1, "a webhook that does not ask is not called again");
     assert_eq!(seen[0]["object"]["metadata"]["labels"], json!({"seen": "0"}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owners_of_fields_may_change_if_they_stay_valid() {
+    let s = Server::with_namespace("ns").await;
+    let h = Hooks::start().await;
+    let owned = json!({"metadata": {"name": "m"}, "data": {"a": "b"}});
+    for (path, managers) in [("/owners", vec!["other"]), ("/no-owners", vec![]), ("/bad-owners", vec!["me"])] {
+        configure(&s, "Mutating", "c", &[hook(&h, "w", path, &json!({}))]).await;
+        let answer = s.post(&format!("{MAPS}?fieldManager=me&dryRun=All"), &owned).await;
+        let warnings = answer.warnings().join("\n");
+        let made = answer.ok();
+        let owners = made["metadata"]["managedFields"].as_array().map_or(&[][..], Vec::as_slice);
+        let names: Vec<_> = owners.iter().map(|o| o["manager"].as_str().unwrap()).collect();
+        assert_eq!(names, managers, "{path}");
+        let told = warnings.contains(".metadata.managedFields was in an invalid state after admission");
+        assert_eq!(told, path == "/bad-owners", "{path}: {warnings}");
+        if told {
+            assert_eq!(made["data"], json!({"k": "v"}), "the rest of the patch stays");
+        }
+        forget(&s, "Mutating", "c").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_log_is_told_of_webhooks() {
+    let rules = "rules: [{level: Metadata, resources: [{group: '', resources: [secrets]}]}, {level: Request}]";
+    let audited = Audited::start(rules, |_| {}).await;
+    let s = &audited.server;
+    let h = Hooks::start().await;
+    s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
+    let with = |more: Json| {
+        let mut with = json!({"rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": ["configmaps", "secrets"]}], "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ns"}}});
+        for (key, value) in more.as_object().unwrap() {
+            with[key] = value.clone();
+        }
+        with
+    };
+    let hooks = [
+        hook(&h, "a", "/label-a", &with(json!({"reinvocationPolicy": "IfNeeded"}))),
+        hook(&h, "b", "/broken", &with(json!({"failurePolicy": "Ignore"}))),
+        hook(&h, "c", "/label-b", &with(json!({}))),
+    ];
+    configure(s, "Mutating", "m", &hooks).await;
+    let hooks = [
+        hook(&h, "v", "/noted", &with(json!({}))),
+        hook(&h, "w", "/broken", &with(json!({"failurePolicy": "Ignore"}))),
+    ];
+    configure(s, "Validating", "v", &hooks).await;
+    s.post(MAPS, &map("m")).await.ok();
+    let told = |hook: &str, mutated: bool| {
+        format!(r#"{{"configuration":"m","webhook":"{hook}.example.org","mutated":{mutated}}}"#)
+    };
+    let patch = r#"{"configuration":"m","webhook":"a.example.org","patch":[{"op":"add","path":"/metadata/labels","value":{"a":"1"}}],"patchType":"JSONPatch"}"#;
+    let annotations = audited.last(MAPS)["annotations"].clone();
+    for (key, expected) in [
+        ("mutation.webhook.admission.k8s.io/round_0_index_0", told("a", true).as_str()),
+        ("mutation.webhook.admission.k8s.io/round_0_index_1", &told("b", false)),
+        ("mutation.webhook.admission.k8s.io/round_0_index_2", &told("c", true)),
+        ("mutation.webhook.admission.k8s.io/round_1_index_0", &told("a", false)),
+        ("failed-open.mutation.webhook.admission.k8s.io/round_0_index_1", "b.example.org"),
+        ("failed-open.validating.webhook.admission.k8s.io/round_0_index_1", "w.example.org"),
+        ("patch.webhook.admission.k8s.io/round_0_index_0", patch),
+        ("v.example.org/why", "so"),
+    ] {
+        assert_eq!(annotations[key], expected, "{key} in {annotations}");
+    }
+    assert!(annotations.get("v.example.org/a/b/c").is_none());
+    s.post("/api/v1/namespaces/ns/secrets", &map("m")).await.ok();
+    let annotations = audited.last("/api/v1/namespaces/ns/secrets")["annotations"].clone();
+    assert_eq!(annotations["mutation.webhook.admission.k8s.io/round_0_index_0"], told("a", true));
+    assert!(annotations.get("patch.webhook.admission.k8s.io/round_0_index_0").is_none(), "patches are bodies");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use super::hook::Hook;
 use super::metrics::Kind;
+use super::notes::{self, Place};
 use super::review::{self, Response};
 use super::shown::Shown;
 use super::{asked, namespace, operation};
@@ -42,9 +43,10 @@ impl Failure {
     }
 }
 
-/// Asks one webhook; warnings go to the client whatever it says.
+/// Asks one webhook; warnings go to the client and annotations to the audit log whatever it says.
 pub(super) async fn ask(hook: &Hook, a: &Attributes<'_>, shown: &Shown, kind: Kind) -> Result<Response, Failure> {
     let response = exchange(hook, a, shown, kind).await?;
+    notes::returned(a, hook, &response.annotations);
     response.warnings.iter().for_each(|w| a.cx.warnings.add(w.as_str()));
     if response.allowed { Ok(response) } else { Err(Failure::Refused(review::refusal(&hook.name, &response.result))) }
 }
@@ -97,6 +99,7 @@ pub(super) fn settle(
     hook: &Hook,
     a: &Attributes<'_>,
     kind: Kind,
+    place: Place,
     took: Duration,
     outcome: Result<(), Failure>,
 ) -> Result<(), Status> {
@@ -124,6 +127,7 @@ pub(super) fn settle(
             remark(hook, a, &why);
             if hook.fails_open {
                 metrics.fail_open(name, kind);
+                notes::failed_open(a, hook, kind, place);
                 return Ok(());
             }
             metrics.reject(name, kind, operation, "calling_webhook_error", code);

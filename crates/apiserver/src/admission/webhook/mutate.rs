@@ -4,6 +4,7 @@ use super::call::{self, Failure, ask};
 use super::choose::{Facts, choose};
 use super::hook::Hook;
 use super::metrics::Kind;
+use super::notes::{self, Place};
 use super::review::Response;
 use super::shown::{Shown, take_over};
 use super::source::Hooks;
@@ -27,14 +28,16 @@ pub(super) async fn dispatch(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<()
 async fn run(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
     // Labels of a namespace that is being written may change on the way.
     let mut facts = Facts::default();
-    for hook in hooks.iter() {
+    for (index, hook) in hooks.iter().enumerate() {
         let Some(row) = choose(&facts, Kind::Mutating, hook, a).await? else { continue };
         if !a.rounds.webhooks.has(a.rounds.is_second(), &hook.uid) {
             continue;
         }
         let start = Instant::now();
-        let outcome = one(hook, a, &row).await;
+        let place = Place { round: usize::from(a.rounds.is_second()), index };
+        let outcome = one(hook, a, &row, place).await;
         let changed = matches!(outcome, Ok(true));
+        notes::called(a, hook, place, changed);
         if changed {
             facts = Facts::default();
             a.rounds.webhooks.changed();
@@ -43,13 +46,13 @@ async fn run(hooks: &Hooks, a: &mut Attributes<'_>) -> Result<(), Status> {
         if hook.reinvoke {
             a.rounds.webhooks.call_again(hook.uid.clone());
         }
-        call::settle(hook, a, Kind::Mutating, start.elapsed(), outcome.map(drop))?;
+        call::settle(hook, a, Kind::Mutating, place, start.elapsed(), outcome.map(drop))?;
     }
     Ok(())
 }
 
 /// Whether the webhook changed the object.
-async fn one(hook: &Hook, a: &mut Attributes<'_>, row: &Row) -> Result<bool, Failure> {
+async fn one(hook: &Hook, a: &mut Attributes<'_>, row: &Row, place: Place) -> Result<bool, Failure> {
     let shown = Shown::new(a, row).map_err(Failure::Fatal)?;
     let response = ask(hook, a, &shown, Kind::Mutating).await?;
     let Some(operations) = operations(&response)? else { return Ok(false) };
@@ -64,7 +67,9 @@ async fn one(hook: &Hook, a: &mut Attributes<'_>, row: &Row) -> Result<bool, Fai
         return Err(Failure::invalid(format!("unsupported patch type {}", quoted(&response.patch_type))));
     }
     let patched = patched(&shown, &operations).map_err(Failure::Fatal)?;
-    take_over(a, row, &patched).map_err(Failure::Fatal)
+    let changed = take_over(a, row, &patched).map_err(Failure::Fatal)?;
+    notes::patched(a, hook, place, &operations);
+    Ok(changed)
 }
 
 /// The operations of a patch that has any.

@@ -121,6 +121,7 @@ pub(in crate::admission) fn put(a: &mut Attributes<'_>, row: &Row, mut new: Valu
         }
     }
     let changed = new != *a.object;
+    a.rounds.note_owners(a.object, &new);
     *a.object = new;
     Ok(changed)
 }

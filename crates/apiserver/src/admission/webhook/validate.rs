@@ -4,6 +4,7 @@ use super::call::{self, ask};
 use super::choose::{Facts, choose};
 use super::hook::Hook;
 use super::metrics::Kind;
+use super::notes::Place;
 use super::shown::Shown;
 use super::source::Hooks;
 use crate::admission::Attributes;
@@ -27,9 +28,9 @@ pub(super) async fn dispatch(hooks: &Hooks, a: &Attributes<'_>) -> Result<(), St
             versions.push(Shown::new(a, row)?);
         }
     }
-    let calls = concerned.iter().filter_map(|(hook, row)| {
+    let calls = concerned.iter().enumerate().filter_map(|(index, (hook, row))| {
         let shown = versions.iter().find(|shown| shown.is_in(row))?;
-        Some(one(hook, a, shown))
+        Some(one(hook, a, shown, Place { round: 0, index }))
     });
     let mut running: FuturesUnordered<_> = calls.collect();
     let mut first = Ok(());
@@ -39,8 +40,8 @@ pub(super) async fn dispatch(hooks: &Hooks, a: &Attributes<'_>) -> Result<(), St
     first
 }
 
-async fn one(hook: &Hook, a: &Attributes<'_>, shown: &Shown) -> Result<(), Status> {
+async fn one(hook: &Hook, a: &Attributes<'_>, shown: &Shown, place: Place) -> Result<(), Status> {
     let start = Instant::now();
     let outcome = ask(hook, a, shown, Kind::Validating).await.map(drop);
-    call::settle(hook, a, Kind::Validating, start.elapsed(), outcome)
+    call::settle(hook, a, Kind::Validating, place, start.elapsed(), outcome)
 }
