@@ -1,7 +1,8 @@
 //! OpenAPI v2 and v3 from the schema tables, descriptions included.
 //!
 //! [`OpenApi`] is a pure function of the rows that are served. Documents are large (the one of v2 is 4 MB of JSON)
-//! and asked for rarely: [`Documents`] builds them on the first request and keeps them compressed.
+//! and asked for rarely: [`Documents`] builds each on the first request for it and keeps it compressed. Their entity
+//! tags are known before: they are made of what the documents are made of.
 
 mod custom;
 mod definitions;
@@ -87,14 +88,14 @@ impl OpenApi {
         self
     }
 
-    /// `/openapi/v2`, as it is kept.
-    pub fn packed_v2(&self) -> Packed {
-        Packed::of(&self.v2(), Dialect::V2)
+    /// `/openapi/v2`, as it is kept under an entity tag.
+    pub fn packed_v2(&self, etag: &str) -> Packed {
+        Packed::of(&self.v2(), Dialect::V2, etag)
     }
 
-    /// `/openapi/v3/NAME`, as it is kept; none: no such document.
-    pub fn packed_v3(&self, name: &str) -> Option<Packed> {
-        Some(Packed::of(&self.v3(name)?, Dialect::V3))
+    /// `/openapi/v3/NAME`, as it is kept under an entity tag; none: no such document.
+    pub fn packed_v3(&self, name: &str, etag: &str) -> Option<Packed> {
+        Some(Packed::of(&self.v3(name)?, Dialect::V3, etag))
     }
 
     fn sources<'a>(&'a self, texts: &'a Descriptions) -> Sources<'a> {
@@ -116,10 +117,10 @@ impl OpenApi {
 
     /// `/openapi/v3/NAME`; none: no such document.
     pub fn v3(&self, name: &str) -> Option<Value> {
-        self.v3_names().contains(name).then(|| self.v3_with(name, &Descriptions::load()))
-    }
-
-    fn v3_with(&self, name: &str, texts: &Descriptions) -> Value {
+        if !self.v3_names().contains(name) {
+            return None;
+        }
+        let texts = Descriptions::load();
         let own = match name.split('/').collect::<Vec<_>>().as_slice() {
             ["api", version] => Some(("", (*version).to_owned())),
             ["apis", group, version] => Some((*group, (*version).to_owned())),
@@ -127,19 +128,24 @@ impl OpenApi {
         };
         let own = own.as_ref().map(|(group, version)| (*group, version.as_str()));
         let paths = self.paths.iter().filter(|(path, _)| document_name(path) == name);
-        let mut out = document::v3(paths, &self.version, self.sources(texts), own);
+        let mut out = document::v3(paths, &self.version, self.sources(&texts), own);
         sort(&mut out);
-        out
+        Some(out)
     }
 }
 
-/// `/openapi/v3`: where the documents are, by their entity tags' bare texts.
-pub fn v3_index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
-    let entries = documents.into_iter().map(|(name, hash)| {
-        let place = crate::value!({"serverRelativeURL": (format!("/openapi/v3/{name}?hash={hash}"))});
-        (name.to_owned(), place)
-    });
-    crate::value!({"paths": (entries.collect::<Value>())})
+/// Where a document of v3 is, by its entity tag: what the index says of it, and where it has moved to.
+pub fn v3_place(name: &str, etag: &str) -> String {
+    format!("/openapi/v3/{name}?hash={}", etag.trim_matches('"'))
+}
+
+/// `/openapi/v3`: where the documents are, by their names and entity tags.
+pub fn v3_index(documents: impl IntoIterator<Item = (String, String)>) -> Value {
+    let entry = |(name, etag): (String, String)| {
+        let place = crate::value!({"serverRelativeURL": (v3_place(&name, &etag))});
+        (name, place)
+    };
+    crate::value!({"paths": (documents.into_iter().map(entry).collect::<Value>())})
 }
 
 /// The v3 document that a path stands in.

@@ -13,7 +13,6 @@ pub(crate) mod discovery;
 mod metrics;
 mod openapi;
 pub(crate) mod proxy;
-#[allow(dead_code, reason = "custom resources are not registered yet")]
 pub(crate) mod register;
 mod service;
 mod watcher;

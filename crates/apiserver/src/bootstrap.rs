@@ -14,6 +14,7 @@ mod system;
 pub(crate) use endpoint::publish;
 
 use crate::context::RequestContext;
+use crate::registry::Mode;
 use crate::server::Api;
 use futures::future::try_join_all;
 use kaji_api::{GroupResource, ObjectKey, Status, Value};
@@ -96,7 +97,7 @@ impl Maker<'_> {
         key: &ObjectKey,
         change: &(dyn Fn(&Value) -> Value + Send + Sync),
     ) -> Result<(), Status> {
-        self.api.update(self.cx, resource, key, &|old| Ok(change(old))).await.map(drop)
+        self.api.update(Mode::Main, self.cx, resource, key, &|old| Ok(change(old))).await.map(drop)
     }
 
     /// Sets the status of an object that has none yet.
@@ -112,7 +113,7 @@ impl Maker<'_> {
             }
             Ok(object)
         };
-        self.api.update_status(self.cx, resource, key, &change).await.map(drop)
+        self.api.update(Mode::Status, self.cx, resource, key, &change).await.map(drop)
     }
 }
 

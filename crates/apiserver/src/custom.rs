@@ -1,10 +1,11 @@
 //! Custom resources: what a CustomResourceDefinition is compiled to.
 //!
-//! A [`Definition`] is made from the stored object and never changes; it is shared behind an `Arc`. Per version it
+//! A [`Definition`] is made from the stored object and never changes. Per version it
 //! holds the same tables that built-in resources have (decoding, pruning, defaults, patches and apply are theirs) and
 //! what is particular to custom resources: validation by schema and rules, columns, selectable fields, the paths of
 //! the scale subresource. [`Definition::rows`] gives what the server serves them by.
 
+mod approval;
 mod columns;
 mod controller;
 pub(crate) mod conversion;
@@ -19,6 +20,8 @@ mod prune;
 mod resource;
 mod rules;
 mod scale;
+mod source;
+mod status;
 mod structural;
 mod tables;
 pub(crate) mod value;

@@ -11,6 +11,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod cache;
+pub(crate) mod conditions;
 pub mod config;
 pub mod context;
 pub mod custom;

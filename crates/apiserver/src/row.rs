@@ -7,7 +7,7 @@ pub(crate) use table::{CustomRows, Table};
 use crate::custom::{Version, Webhook};
 use crate::strategy::{self, Strategy};
 use kaji_api::ResourceDef;
-use kaji_api::schema::{Schema, TypeId, TypeRef};
+use kaji_api::schema::TypeRef;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,10 +25,8 @@ pub enum Row {
 pub struct CustomRow {
     /// What is uniform about it; its `ty` is none.
     pub def: ResourceDef,
-    /// The compiled schema of this version.
-    pub schema: Arc<Schema>,
-    /// The type of whole objects in it.
-    pub root: TypeId,
+    /// What it was made of: as long as this stays, so does all that is said of it.
+    pub mark: String,
     /// Defaults, validation, selectable fields.
     pub strategy: Box<dyn Strategy>,
     /// What the definition says of this version.
@@ -49,7 +47,7 @@ impl Row {
     pub fn ty(&self) -> TypeRef<'_> {
         match self {
             Row::BuiltIn(def) => def.ty.expect("built-in rows that are served have a schema"),
-            Row::Custom(custom) => custom.schema.of(custom.root),
+            Row::Custom(custom) => custom.version.ty(),
         }
     }
 

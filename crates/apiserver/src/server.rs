@@ -117,6 +117,7 @@ impl Api {
         tokio::spawn(fairness::run(api.clone()));
         tokio::spawn(aggregation::run(api.clone()));
         tokio::spawn(admission::policy::check_types(api.clone()));
+        tokio::spawn(aggregation::register::run(api.clone()));
         api.0.ready.store(true, Ordering::Release);
         Ok(api)
     }

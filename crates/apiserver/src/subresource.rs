@@ -105,26 +105,3 @@ fn checked(
     check(&new, old, &mut errors);
     if errors.is_empty() { Ok(new) } else { Err(scope.invalid(scope.name, &errors)) }
 }
-
-/// Sets a condition; its transition time moves only when its status does.
-fn set_condition(object: &mut Value, condition: Value) {
-    let now = crate::cache::now_rfc3339();
-    let place = object.entry("status").entry("conditions");
-    if place.is_null() {
-        *place = Value::Array(Vec::new());
-    }
-    let Value::Array(all) = place else { return };
-    let mut condition = condition;
-    match all.iter_mut().find(|c| c["type"] == condition["type"]) {
-        Some(old) => {
-            let moved = old["status"] != condition["status"];
-            let time = if moved { Value::from(now) } else { old["lastTransitionTime"].clone() };
-            condition.set("lastTransitionTime", time);
-            *old = condition;
-        }
-        None => {
-            condition.set("lastTransitionTime", now);
-            all.push(condition);
-        }
-    }
-}

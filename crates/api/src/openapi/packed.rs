@@ -2,7 +2,6 @@
 
 use super::{Dialect, OpenApi, Options, gnostic, v3_index};
 use crate::discovery::etag;
-use crate::openapi::descriptions::Descriptions;
 use crate::resource::ResourceDef;
 use crate::value::Value;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -20,17 +19,23 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// A document of v2.
+    /// A document of v2 that was made of others; its tag is its hash.
     pub fn v2(document: &Value) -> Self {
-        Self::of(document, Dialect::V2)
-    }
-
-    pub(super) fn of(document: &Value, dialect: Dialect) -> Self {
         let mut json = Vec::new();
         crate::codec::write_json(document, &mut json);
+        Self::pack(&json, Dialect::V2, etag(&json))
+    }
+
+    pub(super) fn of(document: &Value, dialect: Dialect, etag: &str) -> Self {
+        let mut json = Vec::new();
+        crate::codec::write_json(document, &mut json);
+        Self::pack(&json, dialect, etag.to_owned())
+    }
+
+    fn pack(json: &[u8], dialect: Dialect, etag: String) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(&json).expect("memory takes all");
-        Packed { gzip: encoder.finish().expect("memory takes all"), etag: etag(&json), dialect }
+        encoder.write_all(json).expect("memory takes all");
+        Packed { gzip: encoder.finish().expect("memory takes all"), etag, dialect }
     }
 
     /// The JSON itself.
@@ -50,20 +55,25 @@ impl Packed {
     }
 }
 
-/// The documents of a server, built when first asked for.
+/// The documents of a server, each built when first asked for.
 pub struct Documents {
     rows: Vec<&'static ResourceDef>,
     version: String,
     options: Options,
+    /// Stands for all that they are made of.
+    mark: String,
     v2: OnceLock<Packed>,
-    v3: OnceLock<BTreeMap<String, Packed>>,
+    v3: OnceLock<BTreeMap<String, OnceLock<Packed>>>,
 }
 
 impl Documents {
     /// For the rows that are served, by a server of that version (`v1.36.0`).
     pub fn new(rows: impl IntoIterator<Item = &'static ResourceDef>, version: &str, options: Options) -> Self {
+        let rows: Vec<&ResourceDef> = rows.into_iter().collect();
+        let names: Vec<String> = rows.iter().map(|r| format!("{}/{}/{}", r.group, r.version, r.plural)).collect();
         Documents {
-            rows: rows.into_iter().collect(),
+            mark: format!("{} {version} {options:?} {}", env!("OPENAPI_SOURCES"), names.join(" ")),
+            rows,
             version: version.to_owned(),
             options,
             v2: OnceLock::new(),
@@ -81,29 +91,42 @@ impl Documents {
         OpenApi::new(self.rows.iter().copied(), &self.version, self.options)
     }
 
-    /// `/openapi/v2`.
-    pub fn v2(&self) -> &Packed {
-        self.v2.get_or_init(|| Packed::of(&self.open_api().v2(), Dialect::V2))
+    /// The entity tag of a document, `v2` or one of v3: known without building it.
+    pub fn tag(&self, name: &str) -> String {
+        etag(format!("{name} {}", self.mark).as_bytes())
     }
 
-    fn v3_all(&self) -> &BTreeMap<String, Packed> {
-        self.v3.get_or_init(|| {
-            let (open_api, texts) = (self.open_api(), Descriptions::load());
-            let packed = |name: String| {
-                let document = Packed::of(&open_api.v3_with(&name, &texts), Dialect::V3);
-                (name, document)
-            };
-            open_api.v3_names().into_iter().map(packed).collect()
-        })
+    /// `/openapi/v2`.
+    pub fn v2(&self) -> &Packed {
+        self.v2.get_or_init(|| self.open_api().packed_v2(&self.tag("v2")))
+    }
+
+    fn v3_all(&self) -> &BTreeMap<String, OnceLock<Packed>> {
+        self.v3.get_or_init(|| self.open_api().v3_names().into_iter().map(|name| (name, OnceLock::new())).collect())
     }
 
     /// `/openapi/v3/NAME`; none: no such document.
     pub fn v3(&self, name: &str) -> Option<&Packed> {
-        self.v3_all().get(name)
+        let place = self.v3_all().get(name)?;
+        Some(place.get_or_init(|| {
+            let own = self.rows.iter().copied().filter(|row| document_of(row) == name);
+            // Few documents are about no resources but about groups.
+            let rows = if own.clone().next().is_some() { own.collect() } else { self.rows.clone() };
+            let open_api = OpenApi::new(rows, &self.version, self.options);
+            open_api.packed_v3(name, &self.tag(name)).expect("documents are named by what makes them")
+        }))
     }
 
     /// `/openapi/v3`.
     pub fn v3_index(&self) -> Value {
-        v3_index(self.v3_all().iter().map(|(name, document)| (name.as_str(), document.etag.trim_matches('"'))))
+        v3_index(self.v3_all().keys().map(|name| (name.clone(), self.tag(name))))
+    }
+}
+
+/// The document of v3 that tells of a resource.
+fn document_of(row: &ResourceDef) -> String {
+    match row.group {
+        "" => format!("api/{}", row.version),
+        group => format!("apis/{group}/{}", row.version),
     }
 }

@@ -160,8 +160,10 @@ fn documents_of_a_server() {
     assert_eq!(place, format!("/openapi/v3/apis/apps/v1?hash={}", tag.trim_matches('"')));
     assert!(index["paths"]["version"].is_null() == documents.v3("version").is_none());
     assert!(documents.v3("apis/resource.k8s.io/v1alpha3").is_none());
+    let whole = OpenApi::built_in("v1.36.0");
     for (name, _) in index["paths"].entries() {
         let document: Value = serde_json::from_slice(&documents.v3(name).unwrap().json()).unwrap();
+        assert!(document == whole.v3(name).unwrap(), "{name} is told apart from the rest as with it");
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         for reference in &found {

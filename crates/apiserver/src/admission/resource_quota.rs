@@ -6,6 +6,7 @@ mod usage;
 
 use super::{Attributes, Operation, Plugin};
 use crate::context::RequestContext;
+use crate::registry::Mode;
 use crate::validation::resources::quantity;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -55,7 +56,7 @@ async fn check(a: &Attributes<'_>) -> Result<(), Status> {
     }
     for (key, cost) in charges {
         let cx = RequestContext::system();
-        let written = a.api.update_status(&cx, &QUOTAS, &key, &|quota| charge(a, quota, &cost)).await;
+        let written = a.api.update(Mode::Status, &cx, &QUOTAS, &key, &|quota| charge(a, quota, &cost)).await;
         match written {
             // Taken away meanwhile: it limits nothing any more.
             Err(status) if status.reason == "NotFound" => {}

@@ -4,10 +4,12 @@
 use super::availability::{self, Verdict};
 use super::{API_SERVICES, Service};
 use crate::cache::{Cache, Change, Cursor};
+use crate::conditions;
 use crate::context::RequestContext;
+use crate::registry::Mode;
 use crate::remote::resolve::built_in;
 use crate::server::Api;
-use kaji_api::{ObjectKey, Value, value};
+use kaji_api::{ObjectKey, Value};
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
@@ -185,8 +187,8 @@ async fn look_after(api: Api, name: String, wake: Arc<Notify>) {
 async fn record(api: &Api, name: &str, verdict: &Verdict) {
     api.aggregation().metrics.set(name, verdict.status == "True");
     let current = api.get_cached(&API_SERVICES, "", name);
-    let known =
-        current.as_ref().and_then(available).map(|c| (c["status"].str(), c["reason"].str(), c["message"].str()));
+    let known = current.as_ref().map(|object| conditions::find(object, "Available")).filter(|c| !c.is_null());
+    let known = known.map(|c| (c["status"].str(), c["reason"].str(), c["message"].str()));
     if current.is_none() || known == Some((verdict.status, verdict.reason, verdict.message.as_str())) {
         return;
     }
@@ -202,57 +204,19 @@ async fn record(api: &Api, name: &str, verdict: &Verdict) {
         message = verdict.message,
         "an API service's availability changed"
     );
-    let change = |object: &Value| Ok(with_condition(object, verdict));
+    let change = |old: &Value| {
+        let mut object = old.clone();
+        if !old.is_null() {
+            let there = verdict.status == "True";
+            conditions::set(&mut object, conditions::of("Available", there, verdict.reason, &verdict.message));
+        }
+        Ok(object)
+    };
     let key = ObjectKey::new("", name);
-    match api.update_status(&RequestContext::system(), &API_SERVICES, &key, &change).await {
+    match api.update(Mode::Status, &RequestContext::system(), &API_SERVICES, &key, &change).await {
         Err(status) if status.code != 404 => {
             tracing::warn!(name, error = status.message, "could not write an API service's status");
         }
         _ => {}
-    }
-}
-
-fn available(object: &Value) -> Option<&Value> {
-    object["status"]["conditions"].items().iter().find(|c| c["type"].str() == "Available")
-}
-
-fn with_condition(object: &Value, verdict: &Verdict) -> Value {
-    let mut object = object.clone();
-    if object.is_null() {
-        return object;
-    }
-    let old = available(&object);
-    let since = old.filter(|c| c["status"].str() == verdict.status).map(|c| c["lastTransitionTime"].clone());
-    let condition = value!({
-        "type": "Available",
-        "status": (verdict.status),
-        "lastTransitionTime": (since.unwrap_or_else(|| Value::from(crate::cache::now_rfc3339()))),
-        "reason": (verdict.reason),
-        "message": (verdict.message.as_str()),
-    });
-    let mut conditions: Vec<Value> = object["status"]["conditions"].items().to_vec();
-    match conditions.iter_mut().find(|c| c["type"].str() == "Available") {
-        Some(place) => *place = condition,
-        None => conditions.push(condition),
-    }
-    object.entry("status").set("conditions", Value::Array(conditions));
-    object
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn transition_times_move_with_the_status_alone() {
-        let verdict = |status: &'static str| Verdict { status, reason: "R", message: "m".to_owned() };
-        let old = value!({"status": {"conditions": [{"type": "Available", "status": "False",
-            "lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "Q", "message": "n"}]}});
-        let same = with_condition(&old, &verdict("False"));
-        let condition = available(&same).unwrap();
-        assert_eq!(condition["lastTransitionTime"].str(), "2026-01-01T00:00:00Z");
-        assert_eq!((condition["reason"].str(), condition["message"].str()), ("R", "m"));
-        let other = with_condition(&old, &verdict("True"));
-        assert_ne!(available(&other).unwrap()["lastTransitionTime"].str(), "2026-01-01T00:00:00Z");
     }
 }

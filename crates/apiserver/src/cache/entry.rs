@@ -9,6 +9,7 @@ use crate::row::Row;
 use bytes::Bytes;
 use kaji_api::{ResourceDef, Value, codec};
 use kaji_store::Revision;
+use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 
 const FORMAT_JSON: u8 = 1;
@@ -29,7 +30,22 @@ pub struct Entry {
     /// How its value in the store is sealed.
     pub(crate) seal: SealId,
     selected: OnceLock<Selected>,
+    forms: Forms,
 }
+
+/// The same object in other versions, each converted once: a webhook may have been asked.
+#[derive(Debug, Default)]
+struct Forms(OnceLock<Box<Mutex<Vec<Form>>>>);
+
+impl Clone for Forms {
+    /// They are made anew where somebody needs them.
+    fn clone(&self) -> Self {
+        Forms::default()
+    }
+}
+
+/// An apiVersion, and the object in it.
+type Form = (Box<str>, Arc<Entry>);
 
 /// What selectors look at, taken from the object once.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +99,7 @@ impl Entry {
                 digits: 0,
                 seal: SealId::default(),
                 selected: OnceLock::new(),
+                forms: Forms::default(),
             };
         }
         let mut json = Vec::with_capacity(head.len() + tail.len() + SPLICE.len() + 21);
@@ -99,6 +116,7 @@ impl Entry {
             digits,
             seal: SealId::default(),
             selected: OnceLock::new(),
+            forms: Forms::default(),
         }
     }
 
@@ -144,10 +162,24 @@ impl Entry {
         rest.is_some_and(|rest| rest.starts_with(b"\""))
     }
 
-    /// The same entry with the object in another form.
-    pub(crate) fn with(&self, object: &Value) -> Arc<Self> {
-        let entry = Entry::from_stored(&self.key, &to_stored(object), self.revision);
-        entry.expect("just encoded").shared()
+    /// The object in another version, where it was converted before.
+    pub(crate) fn form(&self, api_version: &str) -> Option<Arc<Self>> {
+        let forms = self.forms.0.get()?.lock();
+        forms.iter().find(|(version, _)| &**version == api_version).map(|(_, form)| form.clone())
+    }
+
+    /// The same entry with the object in another version; kept as long as this one.
+    pub(crate) fn keep_form(&self, object: &Value) -> Arc<Self> {
+        let form = Entry::from_stored(&self.key, &to_stored(object), self.revision).expect("just encoded").shared();
+        let mut forms = self.forms.0.get_or_init(Box::default).lock();
+        match forms.iter().find(|(version, _)| **version == *object.api_version()) {
+            // Somebody else had it converted meanwhile.
+            Some((_, known)) => known.clone(),
+            None => {
+                forms.push((object.api_version().into(), form.clone()));
+                form
+            }
+        }
     }
 
     /// Namespace and name, from the key.

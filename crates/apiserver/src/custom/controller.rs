@@ -4,11 +4,16 @@
 //! One task does all of it in the order of the changes, so that two definitions never get the same name. A resource
 //! is served before its definition says that it is established, and until its definition is gone.
 
-use super::{Definition, Webhook, finalize, names};
+use super::names::Claim;
+use super::source::Source;
+use super::{Definition, Webhook, finalize, status};
+use crate::cache::{Cache, Change, ChangeKind, Entry};
 use crate::context::RequestContext;
-use crate::server::{Api, Changed};
-use kaji_api::{GroupResource, ObjectKey, Status, Value, codec};
-use std::collections::{BTreeMap, HashMap};
+use crate::registry::Mode;
+use crate::remote::resolve::built_in;
+use crate::server::Api;
+use kaji_api::{GroupResource, ObjectKey, Status, Value};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -21,8 +26,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Controller {
     api: Api,
     cx: RequestContext,
+    definitions: Arc<Cache>,
     /// By name, in the order in which they were made, as far as names tell.
-    definitions: BTreeMap<String, Value>,
+    claims: BTreeMap<String, Claim>,
     served: HashMap<String, Served>,
     /// Definitions to look at again.
     again: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
@@ -34,10 +40,11 @@ struct Served {
     group: &'static str,
     plural: &'static str,
     prefix: &'static str,
-    /// What its rows were made of.
-    shown: Vec<u8>,
-    /// What its cache was filled by.
-    stored: Vec<u8>,
+    source: Arc<Source>,
+    /// Of what its rows were made of.
+    mark: String,
+    /// Of what decides what its cache holds.
+    stored: String,
 }
 
 impl Controller {
@@ -46,13 +53,18 @@ impl Controller {
         let mut controller = Controller {
             api: api.clone(),
             cx: RequestContext::system(),
-            definitions: BTreeMap::new(),
+            definitions: built_in(api.caches(), &DEFINITIONS.group, &DEFINITIONS.resource),
+            claims: BTreeMap::new(),
             served: HashMap::new(),
             again: mpsc::unbounded_channel(),
             clearing: HashMap::new(),
         };
-        for definition in api.list_cached(&DEFINITIONS, "").into_iter().filter(names::is_established) {
-            controller.serve(&definition).await;
+        let root = controller.definitions.root.clone();
+        for entry in controller.definitions.snapshot(&root, &root).entries {
+            let definition = entry.decode();
+            if status::is_established(&definition) {
+                controller.serve(&definition, &entry).await;
+            }
         }
         controller
     }
@@ -67,15 +79,16 @@ impl Controller {
     }
 
     async fn follow(&mut self) {
+        let definitions = self.definitions.clone();
         loop {
-            let Some((objects, mut changes)) = self.api.subscribe(&DEFINITIONS) else { return };
-            self.begin(objects).await;
+            let (snapshot, mut cursor) = definitions.snapshot_and_follow(&definitions.root);
+            self.begin(&snapshot.entries).await;
             loop {
                 tokio::select! {
-                    changes = changes.next() => match changes {
-                        Some(changes) => self.take(changes).await,
+                    changes = cursor.next() => match changes {
+                        Ok(changes) => self.take(&changes).await,
                         // The cache started over: so does this.
-                        None => break,
+                        Err(_) => break,
                     },
                     Some(name) = self.again.1.recv() => self.look(&name).await,
                 }
@@ -83,55 +96,67 @@ impl Controller {
         }
     }
 
-    async fn begin(&mut self, objects: Vec<Value>) {
-        let now: BTreeMap<String, Value> = objects.into_iter().map(|o| (o.name().to_owned(), o)).collect();
-        let gone: Vec<String> = self.served.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
-        self.definitions = now;
+    async fn begin(&mut self, entries: &[Arc<Entry>]) {
+        let names: BTreeSet<String> = entries.iter().map(|entry| self.name(entry)).collect();
+        self.claims.retain(|name, _| names.contains(name));
+        // All claims are known before the first name is given.
+        for entry in entries {
+            self.note(&entry.decode());
+        }
+        let gone: Vec<String> = self.served.keys().filter(|name| !names.contains(*name)).cloned().collect();
         for name in gone {
             self.withdraw(&name).await;
         }
-        for name in self.definitions.keys().cloned().collect::<Vec<_>>() {
+        for name in names {
             self.look(&name).await;
         }
     }
 
-    async fn take(&mut self, changes: Vec<Changed>) {
-        for changed in changes {
-            let name = changed.key.name;
-            let group = match changed.object {
-                Some(object) => {
-                    let old = self.definitions.insert(name.clone(), object);
-                    self.look(&name).await;
-                    let freed = |old: &Value| {
-                        old["status"]["acceptedNames"] != self.definitions[&name]["status"]["acceptedNames"]
-                    };
-                    old.filter(freed).map(|old| old["spec"]["group"].str().to_owned())
-                }
-                None => {
+    /// Notes what a definition claims, unless something newer is known of it: what was written a moment ago may not
+    /// have come back yet. Says whether it is the newest.
+    fn note(&mut self, definition: &Value) -> bool {
+        let claim = Claim::of(definition);
+        if self.claims.get(definition.name()).is_some_and(|known| known.revision > claim.revision) {
+            return false;
+        }
+        self.claims.insert(definition.name().to_owned(), claim);
+        true
+    }
+
+    fn name(&self, entry: &Entry) -> String {
+        entry.names(&self.definitions.row).1.to_owned()
+    }
+
+    async fn take(&mut self, changes: &[Arc<Change>]) {
+        for change in changes {
+            let name = self.name(&change.entry);
+            let before = self.claims.get(&name).cloned();
+            match change.kind {
+                ChangeKind::Put => self.look(&name).await,
+                ChangeKind::Delete => {
+                    self.claims.remove(&name);
                     self.withdraw(&name).await;
-                    self.definitions.remove(&name).map(|old| old["spec"]["group"].str().to_owned())
                 }
-            };
-            if let Some(group) = group {
-                self.look_at_others(&group, &name).await;
+            }
+            let now = self.claims.get(&name);
+            if let Some(before) = before.filter(|before| now.is_none_or(|now| before.has_freed(now))) {
+                self.look_at_others(&before.group, &name).await;
             }
         }
     }
 
     /// Names have come free in a group.
     async fn look_at_others(&mut self, group: &str, except: &str) {
-        let waits = |(name, d): &(&String, &Value)| {
-            *name != except && d["spec"]["group"].str() == group && d["spec"]["names"] != d["status"]["acceptedNames"]
-        };
-        for name in self.definitions.iter().filter(waits).map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        let waits = |(name, claim): &(&String, &Claim)| *name != except && claim.group == group && claim.waits();
+        for name in self.claims.iter().filter(waits).map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.look(&name).await;
         }
     }
 
     /// Does what a definition needs.
     async fn look(&mut self, name: &str) {
-        let Some(definition) = self.definitions.get(name).cloned() else { return };
-        if let Err(status) = self.look_after(&definition).await
+        let Some(entry) = self.definitions.get(&self.definitions.key("", name)) else { return };
+        if let Err(status) = self.look_after(name, &entry).await
             && !matches!(status.code, 404 | 409)
         {
             tracing::warn!(definition = name, %status, "could not look after a custom resource definition; trying again");
@@ -144,65 +169,83 @@ impl Controller {
         }
     }
 
-    async fn look_after(&mut self, definition: &Value) -> Result<(), Status> {
-        let mut wanted = definition.clone();
-        if let Some(status) = names::status(definition, &self.others(definition)) {
-            wanted.set("status", status);
+    async fn look_after(&mut self, name: &str, entry: &Arc<Entry>) -> Result<(), Status> {
+        let definition = entry.decode();
+        if !self.note(&definition) {
+            // It comes again.
+            return Ok(());
         }
-        if names::is_established(&wanted) {
-            self.serve(&wanted).await;
+        let others = self
+            .claims
+            .iter()
+            .filter(|(other, claim)| *other != name && definition["spec"]["group"].str() == claim.group);
+        let named = status::named(&definition, others.map(|(_, claim)| claim));
+        let named = self.tell(&definition, named).await?;
+        let established = status::established(&named);
+        if !status::is_established(&established) || self.serve(&established, entry).await {
+            self.tell(&named, established).await?;
         }
-        if wanted["status"] != definition["status"] {
-            let status = wanted["status"].clone();
-            let key = ObjectKey::new("", definition.name());
-            let resource_version = definition.resource_version().to_owned();
-            let change = move |old: &Value| {
-                let mut new = old.clone();
-                new.set("status", status.clone());
-                // Another state would need another answer; it comes by itself.
-                new.set_meta("resourceVersion", resource_version.as_str());
-                Ok(new)
-            };
-            let stored = self.api.update_status(&self.cx, &DEFINITIONS, &key, &change).await?;
-            self.definitions.insert(stored.name().to_owned(), stored);
-        }
-        if definition.is_deleting() && finalize::is_due(definition) {
-            self.clear(definition);
+        if definition.is_deleting() && finalize::is_due(&definition) {
+            self.clear(name);
         }
         Ok(())
     }
 
-    fn others(&self, definition: &Value) -> Vec<Value> {
-        let same = |d: &&Value| d.name() != definition.name() && d["spec"]["group"] == definition["spec"]["group"];
-        self.definitions.values().filter(same).cloned().collect()
+    /// Writes the new status of a definition, if it is another, and gives the definition as it is then.
+    async fn tell(&mut self, old: &Value, new: Value) -> Result<Value, Status> {
+        if new["status"] == old["status"] {
+            return Ok(new);
+        }
+        let change = |now: &Value| {
+            let mut changed = now.clone();
+            changed.set("status", new["status"].clone());
+            // Another state would need another answer; it comes by itself.
+            changed.set_meta("resourceVersion", old.resource_version());
+            Ok(changed)
+        };
+        let key = ObjectKey::new("", old.name());
+        let stored = self.api.update(Mode::Status, &self.cx, &DEFINITIONS, &key, &change).await?;
+        self.note(&stored);
+        Ok(stored)
     }
 
-    /// Puts the resource into the table, or its new form in place of the old.
-    async fn serve(&mut self, definition: &Value) {
-        let name = definition.name().to_owned();
-        let (shown, stored) = fingerprints(definition);
-        let known = self.served.get(&name);
-        if known.is_some_and(|known| known.shown == shown) {
-            return;
+    /// Puts the resource into the table, or its new form in place of the old; says whether it is there.
+    async fn serve(&mut self, definition: &Value, entry: &Arc<Entry>) -> bool {
+        let name = definition.name();
+        if finalize::is_built_in(definition) {
+            // What is built in answers.
+            return true;
+        }
+        let (mark, stored) = (Definition::mark(definition), Definition::stored_mark(definition));
+        let known = self.served.get(name);
+        if let Some(known) = known.filter(|known| known.mark == mark) {
+            known.source.renew(entry.json.clone());
+            return true;
         }
         let refills = known.is_none_or(|known| known.stored != stored);
-        let rows = match Definition::compile(definition) {
-            Ok(compiled) => {
-                let webhook = Webhook::of(&self.api, &compiled.conversion).map(Arc::new);
-                compiled.rows(definition.is_deleting(), webhook.as_ref())
+        let source = Source::new(entry.json.clone());
+        let rows = match Definition::of(definition, &source) {
+            Ok(definition) => {
+                let webhook = Webhook::of(&self.api, &definition.conversion).map(Arc::new);
+                definition.rows(webhook.as_ref())
             }
-            Err(why) => return tracing::error!(definition = name, why = chain(&why), "cannot serve a custom resource"),
+            Err(why) => {
+                tracing::error!(definition = name, %why, "cannot serve a custom resource");
+                return false;
+            }
         };
         let Some(row) = rows.iter().find(|row| row.version == row.storage.1) else {
-            return tracing::error!(definition = name, "cannot serve a custom resource: no version is the stored one");
+            tracing::error!(definition = name, "cannot serve a custom resource: no version is the stored one");
+            return false;
         };
         if refills && let Err(error) = self.api.caches().add(row.clone()).await {
             tracing::error!(definition = name, %error, "cannot serve a custom resource: its objects cannot be read");
-            return;
+            return false;
         }
         self.api.custom().replace(row.group, row.plural, &rows);
-        let served = Served { group: row.group, plural: row.plural, prefix: row.prefix, shown, stored };
-        self.served.insert(name, served);
+        let served = Served { group: row.group, plural: row.plural, prefix: row.prefix, source, mark, stored };
+        self.served.insert(name.to_owned(), served);
+        true
     }
 
     async fn withdraw(&mut self, name: &str) {
@@ -215,12 +258,11 @@ impl Controller {
     }
 
     /// Begins to clear away the objects of a definition that is being deleted, unless that is under way.
-    fn clear(&mut self, definition: &Value) {
-        let name = definition.name().to_owned();
-        if self.clearing.get(&name).is_some_and(|task| !task.is_finished()) {
+    fn clear(&mut self, name: &str) {
+        if self.clearing.get(name).is_some_and(|task| !task.is_finished()) {
             return;
         }
-        let (api, again, key) = (self.api.clone(), self.again.0.clone(), name.clone());
+        let (api, again, key) = (self.api.clone(), self.again.0.clone(), name.to_owned());
         let task = tokio::spawn(async move {
             if let Err(status) = finalize::clear(&api, &key).await {
                 tracing::warn!(definition = key, %status, "could not clear away the objects of a definition; trying again");
@@ -228,29 +270,6 @@ impl Controller {
                 let _ = again.send(key);
             }
         });
-        self.clearing.insert(name, task.abort_handle());
+        self.clearing.insert(name.to_owned(), task.abort_handle());
     }
-}
-
-/// What rows are made of, and the part of it that decides what the cache holds.
-fn fingerprints(definition: &Value) -> (Vec<u8>, Vec<u8>) {
-    let (mut shown, mut stored) = (Vec::new(), Vec::new());
-    codec::write_json(&definition["spec"]["versions"], &mut stored);
-    codec::write_json(&definition["spec"]["conversion"], &mut stored);
-    stored.extend_from_slice(definition.uid().as_bytes());
-    shown.extend_from_slice(&stored);
-    codec::write_json(&definition["status"]["acceptedNames"], &mut shown);
-    shown.push(u8::from(definition.is_deleting()));
-    (shown, stored)
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -8,21 +8,24 @@ mod options;
 mod strategy;
 mod validate;
 
+pub(super) use conversion::has_bad_bundle;
 pub(crate) use strategy::Definitions;
 
 use super::conversion::Conversion;
+use super::source::Source;
 use super::tables::TooLarge;
 use super::version::Version;
-use kaji_api::Value;
+use kaji_api::discovery::etag;
+use kaji_api::{Value, codec, value};
 use std::sync::Arc;
 
-/// A definition, compiled.
+/// A definition, read; what it takes to work with objects is compiled when the first one comes.
 #[derive(Debug)]
 pub struct Definition {
-    /// Object name, `<plural>.<group>`.
-    pub name: String,
-    /// Which definition of that name.
-    pub uid: String,
+    /// Tells apart what was made of it, see [`Definition::mark`].
+    pub mark: String,
+    /// It is being deleted: nothing new can be created.
+    pub dying: bool,
     /// API group.
     pub group: String,
     /// Plural name, as in paths.
@@ -64,8 +67,8 @@ pub enum CompileError {
 }
 
 impl Definition {
-    /// Compiles a stored definition: its names as accepted, where they are, else as wished for. Takes any object.
-    pub fn compile(crd: &Value) -> Result<Self, CompileError> {
+    /// Reads a stored definition: its names as accepted, where they are, else as wished for. Takes any object.
+    pub(crate) fn of(crd: &Value, source: &Arc<Source>) -> Result<Self, CompileError> {
         let (spec, accepted) = (&crd["spec"], &crd["status"]["acceptedNames"]);
         let names = if accepted["plural"].str().is_empty() { &spec["names"] } else { accepted };
         let group = spec["group"].str();
@@ -73,7 +76,7 @@ impl Definition {
         let list = |field: &str| names[field].items().iter().map(|v| v.str().to_owned()).collect();
         let kind = text("kind");
         let versions = spec["versions"].items().iter().map(|v| {
-            Version::compile(group, &kind, v).map(Arc::new).map_err(|cause: TooLarge| CompileError::Schema {
+            Version::of(group, &kind, v, source).map(Arc::new).map_err(|cause: TooLarge| CompileError::Schema {
                 name: crd.name().to_owned(),
                 version: v["name"].str().to_owned(),
                 cause: cause.into(),
@@ -81,8 +84,8 @@ impl Definition {
         });
         Ok(Definition {
             versions: versions.collect::<Result<_, _>>()?,
-            name: crd.name().to_owned(),
-            uid: crd.uid().to_owned(),
+            mark: Self::mark(crd),
+            dying: crd.is_deleting(),
             group: group.to_owned(),
             plural: text("plural"),
             singular: text("singular"),
@@ -95,6 +98,18 @@ impl Definition {
         })
     }
 
+    /// What all that is made of a definition depends on: as long as this stays, so does that.
+    pub(crate) fn mark(crd: &Value) -> String {
+        let (names, generation) = (&crd["status"]["acceptedNames"], &crd["metadata"]["generation"]);
+        hash(&value!([(crd.uid()), (generation.clone()), (names.clone()), (crd.is_deleting())]))
+    }
+
+    /// The same for what is read from the store.
+    pub(crate) fn stored_mark(crd: &Value) -> String {
+        let (versions, conversion) = (&crd["spec"]["versions"], &crd["spec"]["conversion"]);
+        hash(&value!([(crd.uid()), (versions.clone()), (conversion.clone())]))
+    }
+
     /// The version of that name.
     pub fn version(&self, name: &str) -> Option<&Arc<Version>> {
         self.versions.iter().find(|v| v.name == name)
@@ -103,6 +118,22 @@ impl Definition {
     /// The version that objects are stored in.
     pub fn storage(&self) -> Option<&Arc<Version>> {
         self.versions.iter().find(|v| v.storage)
+    }
+}
+
+fn hash(value: &Value) -> String {
+    let mut json = Vec::new();
+    codec::write_json(value, &mut json);
+    etag(&json)
+}
+
+#[cfg(test)]
+impl Definition {
+    /// Reads any object.
+    pub(crate) fn compile(crd: &Value) -> Result<Self, CompileError> {
+        let mut json = Vec::new();
+        codec::write_json(crd, &mut json);
+        Self::of(crd, &Source::new(json.into()))
     }
 }
 

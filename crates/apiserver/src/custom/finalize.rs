@@ -1,10 +1,11 @@
 //! The end of a definition: its objects go first (apiextensions-apiserver `controller/finalizer`).
 
 use super::controller::DEFINITIONS;
-use super::names::{condition, is_established, set_condition};
+use super::status::is_established;
+use crate::conditions;
 use crate::context::{RequestContext, Target};
 use crate::registry::options::{DeleteOptions, ListOptions};
-use crate::registry::{Scope, Selection};
+use crate::registry::{Mode, Scope, Selection};
 use crate::row::Row;
 use crate::server::Api;
 use kaji_api::{ObjectKey, Status, Value};
@@ -24,7 +25,7 @@ pub(crate) fn begin(definition: &mut Value) {
         definition.set_meta("finalizers", Value::Array(finalizers));
     }
     let pending = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
-    set_condition(definition.entry("status"), condition("Terminating", true, "InstanceDeletionPending", pending));
+    conditions::set(definition, condition(true, "InstanceDeletionPending", pending));
 }
 
 /// Whether objects are still to be cleared away.
@@ -34,23 +35,35 @@ pub(super) fn is_due(definition: &Value) -> bool {
 
 /// Deletes all objects of a definition, waits until they are gone, and lets the definition go.
 pub(super) async fn clear(api: &Api, name: &str) -> Result<(), Status> {
-    let progress =
-        condition("Terminating", true, "InstanceDeletionInProgress", "CustomResource deletion is in progress");
+    let progress = condition(true, "InstanceDeletionInProgress", "CustomResource deletion is in progress");
     let definition = tell(api, name, progress, false).await?;
-    let end = match is_established(&definition) {
-        false => condition("Terminating", false, "NeverEstablished", "resource was never established"),
-        true => match delete_all(api, &definition).await {
-            Ok(()) => condition("Terminating", false, "InstanceDeletionCompleted", "removed all instances"),
-            Err((reason, status)) => {
-                tell(api, name, condition("Terminating", true, reason, &status.message), false).await?;
-                return Err(status);
+    let end = if is_built_in(&definition) {
+        condition(false, "OverlappingBuiltInResource", "instances overlap with built-in resources in storage")
+    } else if !is_established(&definition) {
+        condition(false, "NeverEstablished", "resource was never established")
+    } else {
+        match delete_all(api, &definition).await {
+            Ok(()) => condition(false, "InstanceDeletionCompleted", "removed all instances"),
+            Err((reason, why)) => {
+                tell(api, name, condition(true, reason, &why), false).await?;
+                return Err(Status::internal(why));
             }
-        },
+        }
     };
     match tell(api, name, end, true).await {
         Err(status) if status.code == 404 => Ok(()),
         other => other.map(drop),
     }
+}
+
+fn condition(status: bool, reason: &str, message: &str) -> Value {
+    conditions::of("Terminating", status, reason, message)
+}
+
+/// Whether a built-in resource has the same place in the store: its objects are not the definition's.
+pub(super) fn is_built_in(definition: &Value) -> bool {
+    let prefix = format!("{}/{}", definition["spec"]["group"].str(), definition["spec"]["names"]["plural"].str());
+    kaji_api::resource::all().iter().any(|row| row.prefix == prefix)
 }
 
 /// Sets the condition and, at the end, takes the finalizer away.
@@ -60,17 +73,18 @@ async fn tell(api: &Api, name: &str, condition: Value, done: bool) -> Result<Val
             return Err(Status::not_found(&DEFINITIONS, name));
         }
         let mut new = old.clone();
-        set_condition(new.entry("status"), condition.clone());
+        conditions::set(&mut new, condition.clone());
         if done {
             let kept = old["metadata"]["finalizers"].items().iter().filter(|f| f.str() != CLEANUP);
             new.set_meta("finalizers", Value::Array(kept.cloned().collect()));
         }
         Ok(new)
     };
-    api.update_internal(&RequestContext::system(), &DEFINITIONS, &ObjectKey::new("", name), &change).await
+    api.update(Mode::Internal, &RequestContext::system(), &DEFINITIONS, &ObjectKey::new("", name), &change).await
 }
 
-type Failure = (&'static str, Status);
+/// The reason of a condition, and its message.
+type Failure = (&'static str, String);
 
 async fn delete_all(api: &Api, definition: &Value) -> Result<(), Failure> {
     let names = &definition["status"]["acceptedNames"];
@@ -79,12 +93,17 @@ async fn delete_all(api: &Api, definition: &Value) -> Result<(), Failure> {
     let row = served.map(|v| v["name"].str()).find_map(|version| api.custom().row(group, version, plural));
     // Nothing is served: nothing can be deleted through the API either.
     let Some(row) = row else { return Ok(()) };
-    let failed = |status: Status| ("InstanceDeletionFailed", status);
-    let left = namespaces(api, &row).map_err(failed)?;
+    let failed = |what: &str, why: &str| ("InstanceDeletionFailed", format!("{what}: {why}"));
+    let left = namespaces(api, &row).map_err(|why| failed("could not list instances", &why.message))?;
+    let mut errors = Vec::new();
     for namespace in &left {
-        delete_in(api, &row, namespace).await.map_err(failed)?;
+        errors.extend(delete_in(api, &row, namespace).await.err().map(|why| why.message));
     }
-    wait_until_gone(api, &row).await
+    match errors.as_slice() {
+        [] => wait_until_gone(api, &row).await,
+        [one] => Err(failed("could not issue all deletes", one)),
+        all => Err(failed("could not issue all deletes", &format!("[{}]", all.join(", ")))),
+    }
 }
 
 /// The namespaces that hold objects (the empty one for those of the cluster).
@@ -105,10 +124,8 @@ async fn delete_in(api: &Api, row: &Row, namespace: &str) -> Result<(), Status> 
 }
 
 async fn wait_until_gone(api: &Api, row: &Row) -> Result<(), Failure> {
-    let check = |why: String| {
-        let text = format!("could not confirm zero CustomResources remaining: {why}");
-        ("InstanceDeletionCheck", Status::internal(text))
-    };
+    let check =
+        |why: String| ("InstanceDeletionCheck", format!("could not confirm zero CustomResources remaining: {why}"));
     let Some(cache) = api.caches().get(row.prefix) else { return Ok(()) };
     let (snapshot, mut cursor) = cache.snapshot_and_follow(&cache.root);
     let empty = async {

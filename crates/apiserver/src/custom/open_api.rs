@@ -298,7 +298,7 @@ mod tests {
     fn documents_hold_paths_and_types() {
         let crd = crd();
         let definition = super::super::Definition::compile(&crd).expect("a definition");
-        let rows = definition.rows(false, None);
+        let rows = definition.rows(None);
         let types = types(&crd, &crd["spec"]["versions"].items()[0]);
         let open_api = OpenApi::new(rows.iter().map(|row| &**row), "v1.36.0", Options::default()).with_types(types);
         let document = open_api.v3("apis/example.org/v1").expect("a document");

@@ -22,22 +22,15 @@ const DYING: &[&str] = &["delete", "deletecollection", "get", "list", "patch", "
 const SUB_VERBS: &[&str] = &["get", "patch", "update"];
 
 impl Definition {
-    /// A row per version that is served or stored; of a definition that is being deleted, nothing can be created.
-    pub fn rows(&self, dying: bool, webhook: Option<&Arc<Webhook>>) -> Vec<Row> {
+    /// A row per version that is served or stored.
+    pub fn rows(&self, webhook: Option<&Arc<Webhook>>) -> Vec<Row> {
         let stored = self.storage().map_or("", |v| v.name.as_str());
         let hash = storage_hash(&self.group, stored, &self.kind);
         let versions = self.versions.iter().filter(|v| v.served || v.storage);
-        versions.map(|v| Row::Custom(Arc::new(self.row(v, stored, &hash, dying, webhook)))).collect()
+        versions.map(|v| Row::Custom(Arc::new(self.row(v, stored, &hash, webhook)))).collect()
     }
 
-    fn row(
-        &self,
-        version: &Arc<Version>,
-        stored: &str,
-        hash: &str,
-        dying: bool,
-        webhook: Option<&Arc<Webhook>>,
-    ) -> CustomRow {
+    fn row(&self, version: &Arc<Version>, stored: &str, hash: &str, webhook: Option<&Arc<Webhook>>) -> CustomRow {
         let (group, kind) = (intern(&self.group), intern(&self.kind));
         let words = |words: &[String]| words.iter().map(|w| intern(w)).collect();
         let (name, plural) = (intern(&version.name), intern(&self.plural));
@@ -54,7 +47,7 @@ impl Definition {
                 namespaced: self.namespaced,
                 short: Cow::Owned(words(&self.short)),
                 categories: Cow::Owned(words(&self.categories)),
-                verbs: if dying { DYING } else { VERBS },
+                verbs: if self.dying { DYING } else { VERBS },
                 enabled: version.served,
                 storage: (group, intern(stored), kind),
                 prefix: intern(&format!("{group}/{plural}")),
@@ -63,8 +56,7 @@ impl Definition {
                 storage_hash: intern(hash),
                 ty: None,
             },
-            schema: version.schema.clone(),
-            root: version.root,
+            mark: self.mark.clone(),
             strategy: Box::new(Resources(version.clone())),
             version: version.clone(),
             list_kind: self.list_kind.clone(),

@@ -7,6 +7,7 @@ use kaji_api::schema::{Builder, CustomField, CustomItems, ListType, MapType, Sca
 use kaji_api::schema::{TypeRef, named};
 
 /// Tables and the type of the resource in them.
+#[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) schema: Schema,
     pub(crate) root: TypeId,
@@ -20,24 +21,28 @@ pub(crate) struct Tables {
 )]
 pub(crate) struct TooLarge;
 
-/// The tables of one version; without a schema, the resource keeps nothing but its metadata.
-pub(crate) fn compile(schema: Option<Props<'_>>, group: &str, version: &str, kind: &str) -> Result<Tables, TooLarge> {
+/// Whether tables can hold a schema.
+pub(crate) fn fits(schema: Option<Props<'_>>) -> Result<(), TooLarge> {
+    fn size(s: Props<'_>) -> usize {
+        let below = s.properties().map(|(_, property)| property).chain(s.items()).chain(s.additional());
+        1 + below.map(size).sum::<usize>()
+    }
+    if schema.map_or(0, size) > Builder::MAX_SHAPES { Err(TooLarge) } else { Ok(()) }
+}
+
+/// The tables of one version, whose schema fits; without a schema, the resource keeps nothing but its metadata.
+pub(crate) fn compile(schema: Option<Props<'_>>, group: &str, version: &str, kind: &str) -> Tables {
     let mut maker = Maker::new();
     let root = maker.builder.add_type(kind, schema.is_some_and(Props::preserves), false);
-    let mut fields = match schema {
-        Some(schema) => maker.fields(schema)?,
-        None => Vec::new(),
-    };
+    let mut fields = schema.map_or_else(Vec::new, |schema| maker.fields(schema));
     maker.add_meta(&mut fields);
     maker.builder.set_fields(root, fields);
     maker.builder.set_kind(root, group, version, kind);
-    Ok(Tables { schema: maker.builder.build(), root })
+    Tables { schema: maker.builder.build(), root }
 }
 
 struct Maker {
     builder: Builder,
-    /// Shapes made so far, to stop before the tables are full.
-    made: usize,
     /// An object whose every field is pruned; one that keeps all.
     closed: ShapeId,
     open: ShapeId,
@@ -50,19 +55,17 @@ impl Maker {
         let (closed, open) = (builder.add_type("", false, false), builder.add_type("", true, false));
         let (closed, open) = (builder.object(closed), builder.object(open));
         let any = builder.scalar(Scalar::Any);
-        Maker { builder, made: 0, closed, open, any }
+        Maker { builder, closed, open, any }
     }
 
-    fn fields(&mut self, s: Props<'_>) -> Result<Vec<CustomField>, TooLarge> {
+    fn fields(&mut self, s: Props<'_>) -> Vec<CustomField> {
         let required: Vec<&str> = s.required().collect();
-        let fields = s.properties().map(|(name, property)| {
-            Ok(CustomField {
-                name: name.to_owned(),
-                shape: self.shape(property, false)?,
-                required: required.contains(&name),
-                nullable: property.nullable(),
-                default: prune::default(property),
-            })
+        let fields = s.properties().map(|(name, property)| CustomField {
+            name: name.to_owned(),
+            shape: self.shape(property, false),
+            required: required.contains(&name),
+            nullable: property.nullable(),
+            default: prune::default(property),
         });
         fields.collect()
     }
@@ -84,32 +87,32 @@ impl Maker {
 
     /// The shape of a schema's values. `keep`: objects keep fields that the schema does not know, because a list
     /// that preserves them is around.
-    fn shape(&mut self, s: Props<'_>, keep: bool) -> Result<ShapeId, TooLarge> {
-        self.made += 1;
-        if self.made > Builder::MAX_SHAPES {
-            return Err(TooLarge);
-        }
+    fn shape(&mut self, s: Props<'_>, keep: bool) -> ShapeId {
         let open = keep || s.preserves();
         if s.int_or_string() {
-            return Ok(self.builder.scalar(Scalar::IntOrString));
+            return self.builder.scalar(Scalar::IntOrString);
         }
         match s.ty() {
             "array" => self.list(s, open),
             "" if s.items().is_some() => self.list(s, open),
-            "string" => Ok(self.builder.scalar(Scalar::String)),
-            "boolean" => Ok(self.builder.scalar(Scalar::Bool)),
-            "integer" => Ok(self.builder.scalar(Scalar::Int64)),
-            "number" => Ok(self.builder.scalar(Scalar::Double)),
+            "string" => self.builder.scalar(Scalar::String),
+            "boolean" => self.builder.scalar(Scalar::Bool),
+            "integer" => self.builder.scalar(Scalar::Int64),
+            "number" => self.builder.scalar(Scalar::Double),
             "" if !s.embedded() && !s.has_properties() && !s.has_additional() => {
-                Ok(if open { self.any } else { self.closed })
+                if open {
+                    self.any
+                } else {
+                    self.closed
+                }
             }
             _ => self.object(s, open),
         }
     }
 
-    fn list(&mut self, s: Props<'_>, open: bool) -> Result<ShapeId, TooLarge> {
+    fn list(&mut self, s: Props<'_>, open: bool) -> ShapeId {
         let items = match s.items() {
-            Some(items) => self.items(items, open)?,
+            Some(items) => self.items(items, open),
             None => CustomItems::of(if open { self.any } else { self.closed }),
         };
         let kind = match s.list_type() {
@@ -119,18 +122,18 @@ impl Maker {
             _ => None,
         };
         let keys: Vec<&str> = s.list_keys().collect();
-        Ok(self.builder.list(items, kind, &keys))
+        self.builder.list(items, kind, &keys)
     }
 
-    fn items(&mut self, s: Props<'_>, keep: bool) -> Result<CustomItems, TooLarge> {
-        Ok(CustomItems { shape: self.shape(s, keep)?, nullable: s.nullable(), default: prune::default(s) })
+    fn items(&mut self, s: Props<'_>, keep: bool) -> CustomItems {
+        CustomItems { shape: self.shape(s, keep), nullable: s.nullable(), default: prune::default(s) }
     }
 
-    fn object(&mut self, s: Props<'_>, open: bool) -> Result<ShapeId, TooLarge> {
+    fn object(&mut self, s: Props<'_>, open: bool) -> ShapeId {
         let atomic = s.map_type() == "atomic";
         if s.has_additional() && !s.has_properties() {
             let items = match s.additional() {
-                Some(additional) => self.items(additional, false)?,
+                Some(additional) => self.items(additional, false),
                 // Any values, but objects among them lose their fields; `null` is as good as any.
                 None => CustomItems { nullable: true, ..CustomItems::of(self.closed) },
             };
@@ -139,19 +142,19 @@ impl Maker {
                 "granular" => Some(MapType::Granular),
                 _ => None,
             };
-            return Ok(self.builder.map(items, kind));
+            return self.builder.map(items, kind);
         }
         let open = open || s.has_additional();
         if !atomic && !s.has_properties() && !s.embedded() {
-            return Ok(if open { self.open } else { self.closed });
+            return if open { self.open } else { self.closed };
         }
         let id = self.builder.add_type("", open, atomic);
-        let mut fields = self.fields(s)?;
+        let mut fields = self.fields(s);
         if s.embedded() {
             self.add_meta(&mut fields);
         }
         self.builder.set_fields(id, fields);
-        Ok(self.builder.object(id))
+        self.builder.object(id)
     }
 }
 

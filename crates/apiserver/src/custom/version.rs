@@ -3,14 +3,15 @@
 use super::columns::{self, Column};
 use super::props::Props;
 use super::rules::{self, Rules};
+use super::source::Source;
 use super::tables::{self, Tables};
 use super::value::{self, Tree};
 use kaji_api::Value;
 use kaji_api::field::{Errors, Path};
-use kaji_api::schema::{Schema, TypeId, TypeRef};
-use std::sync::Arc;
+use kaji_api::schema::TypeRef;
+use std::sync::{Arc, OnceLock};
 
-/// One version, compiled.
+/// One version. What its schema says is compiled when it is first needed: most definitions are never used.
 #[derive(Debug)]
 pub struct Version {
     /// `v1`.
@@ -25,16 +26,20 @@ pub struct Version {
     pub status: bool,
     /// Has the `scale` subresource.
     pub scale: Option<Scale>,
-    /// What tables show beyond the name.
-    pub columns: Vec<Column>,
     /// Fields that field selectors may name.
     pub selectable: Vec<Selectable>,
-    /// The tables, for decoding, pruning, defaults, patches and apply.
-    pub schema: Arc<Schema>,
-    /// The type of the objects in them.
-    pub root: TypeId,
     pub(super) kind: String,
     pub(super) api_version: String,
+    source: Arc<Source>,
+    compiled: OnceLock<Compiled>,
+}
+
+/// What a schema and its columns compile to.
+#[derive(Debug)]
+struct Compiled {
+    /// For decoding, pruning, defaults, patches and apply.
+    tables: Tables,
+    columns: Vec<Column>,
     tree: Tree,
     rules: Option<Rules>,
 }
@@ -58,10 +63,9 @@ pub struct Selectable {
 }
 
 impl Version {
-    pub(super) fn compile(group: &str, kind: &str, v: &Value) -> Result<Self, tables::TooLarge> {
+    pub(super) fn of(group: &str, kind: &str, v: &Value, source: &Arc<Source>) -> Result<Self, tables::TooLarge> {
+        tables::fits(schema(v))?;
         let name = v["name"].str();
-        let schema = Some(Props(&v["schema"]["openAPIV3Schema"])).filter(|s| !s.0.is_null());
-        let Tables { schema: tables, root } = tables::compile(schema, group, name, kind)?;
         let api_version = format!("{group}/{name}");
         Ok(Version {
             name: name.to_owned(),
@@ -70,20 +74,41 @@ impl Version {
             deprecated: v["deprecated"].bool().then(|| deprecation(&v["deprecationWarning"], &api_version, kind)),
             status: !v["subresources"]["status"].is_null(),
             scale: Some(&v["subresources"]["scale"]).filter(|s| !s.is_null()).map(Scale::of),
-            columns: columns::of(&v["additionalPrinterColumns"]),
             selectable: v["selectableFields"].items().iter().map(Selectable::of).collect(),
-            schema: Arc::new(tables),
-            root,
             kind: kind.to_owned(),
             api_version,
-            tree: value::compile(schema),
-            rules: Rules::of(schema),
+            source: source.clone(),
+            compiled: OnceLock::new(),
         })
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            let v = self.source.version(&self.name);
+            let group = self.api_version.split('/').next().unwrap_or_default();
+            Compiled {
+                tables: tables::compile(schema(&v), group, &self.name, &self.kind),
+                columns: columns::of(&v["additionalPrinterColumns"]),
+                tree: value::compile(schema(&v)),
+                rules: Rules::of(schema(&v)),
+            }
+        })
+    }
+
+    /// The definition that it is a version of.
+    pub(crate) fn definition(&self) -> Value {
+        self.source.read()
+    }
+
+    /// What tables show beyond the name.
+    pub fn columns(&self) -> &[Column] {
+        &self.compiled().columns
     }
 
     /// The type of the objects.
     pub fn ty(&self) -> TypeRef<'_> {
-        self.schema.of(self.root)
+        let tables = &self.compiled().tables;
+        tables.schema.of(tables.root)
     }
 
     /// Fills in the constants of the schema.
@@ -99,9 +124,9 @@ impl Version {
     /// What is wrong with a new object, metadata apart.
     pub fn validate(&self, object: &Value, errors: &mut Errors) {
         if self.validate_kind(object, errors) {
-            self.tree.validate(object, None, errors);
+            self.compiled().tree.validate(object, None, errors);
             self.validate_scale(object, true, errors);
-            self.tree.report_embedded(0, object, &Path::root(), errors);
+            self.compiled().tree.report_embedded(0, object, &Path::root(), errors);
             self.validate_lists(object, errors);
             self.validate_rules(object, None, errors);
         }
@@ -110,11 +135,11 @@ impl Version {
     /// What is wrong with a change: what stays as it was is excused.
     pub fn validate_update(&self, object: &Value, old: &Value, errors: &mut Errors) {
         if self.validate_kind(object, errors) {
-            self.tree.validate(object, Some(old), errors);
+            self.compiled().tree.validate(object, Some(old), errors);
             self.validate_scale(object, true, errors);
         }
-        self.tree.report_embedded(0, object, &Path::root(), errors);
-        if self.tree.lists_fit(0, old) {
+        self.compiled().tree.report_embedded(0, object, &Path::root(), errors);
+        if self.compiled().tree.lists_fit(0, old) {
             self.validate_lists(object, errors);
         }
         self.validate_rules(object, Some(old), errors);
@@ -124,28 +149,28 @@ impl Version {
     pub fn validate_status_update(&self, object: &Value, old: &Value, errors: &mut Errors) {
         if self.validate_kind(object, errors) {
             if let Some(status) = object.get("status") {
-                self.tree.validate_status(status, old.get("status"), errors);
+                self.compiled().tree.validate_status(status, old.get("status"), errors);
             }
             self.validate_scale(object, false, errors);
         }
-        if self.tree.lists_fit(0, old) {
+        if self.compiled().tree.lists_fit(0, old) {
             self.validate_lists(object, errors);
         }
         self.validate_rules(object, Some(old), errors);
     }
 
     fn validate_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-        let Some(rules) = &self.rules else { return };
+        let Compiled { rules: Some(rules), tree, .. } = self.compiled() else { return };
         if rules::blocked(&errors.0) {
             errors.invalid(&Path::root(), Value::Null, rules::BLOCKED);
         } else {
-            rules.validate(&self.tree, object, old, &Path::root(), errors);
+            rules.validate(tree, object, old, &Path::root(), errors);
         }
     }
 
     fn validate_lists(&self, object: &Value, errors: &mut Errors) {
-        if !self.tree.lists_fit(0, object) {
-            self.tree.report_lists(0, object, &Path::root(), errors);
+        if !self.compiled().tree.lists_fit(0, object) {
+            self.compiled().tree.report_lists(0, object, &Path::root(), errors);
         }
     }
 
@@ -172,6 +197,10 @@ impl Version {
             errors.invalid(&Path::new(path), "", &why);
         }
     }
+}
+
+fn schema(version: &Value) -> Option<Props<'_>> {
+    Some(Props(&version["schema"]["openAPIV3Schema"])).filter(|schema| !schema.0.is_null())
 }
 
 fn deprecation(given: &Value, api_version: &str, kind: &str) -> String {

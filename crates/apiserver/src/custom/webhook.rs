@@ -1,6 +1,6 @@
 //! Conversion webhooks: asking one to bring objects into another version.
 
-use super::conversion::{Batch, Conversion};
+use super::conversion::{Batch, Conversion, ConversionError};
 use crate::remote::{Call, Peer, Remote, from_answer};
 use crate::server::Api;
 use kaji_api::resource::GroupVersionKind;
@@ -42,10 +42,10 @@ impl Webhook {
             GroupVersionKind { group: group.to_owned().into(), version: version.to_owned().into(), kind: kind.into() };
         let uid = uuid::Uuid::new_v4().to_string();
         let batch = Batch { kind: &kind, is_list, objects, wanted, uid: &uid };
-        let request = batch.request(self.review).map_err(|why| Status::internal(why.to_string()))?;
-        let answer = self.ask(&request).await.map_err(|why| Status::internal(batch.failed(&why).to_string()))?;
+        let request = batch.request(self.review).map_err(failed)?;
+        let answer = self.ask(&request).await.map_err(|why| failed(batch.failed(&why)))?;
         let review = self.review.unwrap_or_default();
-        batch.converted(review, &answer).map_err(|why| Status::internal(why.to_string()))
+        batch.converted(review, &answer).map_err(failed)
     }
 
     /// The same from where nothing can be awaited: inside a change that may be tried several times. The thread is
@@ -69,4 +69,9 @@ impl Webhook {
         }
         codec::parse_json(&answer).map_err(|why| why.to_string())
     }
+}
+
+/// Upstream gives no reason for such failures.
+fn failed(why: ConversionError) -> Status {
+    Status::new(500, "", why.to_string())
 }

@@ -4,6 +4,7 @@
 use super::Fairness;
 use super::spec::{LevelSpec, SchemaSpec};
 use crate::context::RequestContext;
+use crate::registry::Mode;
 use crate::server::{Api, Changes};
 use kaji_api::{GroupResource, Status, Value, value};
 use std::collections::{HashMap, VecDeque};
@@ -183,5 +184,5 @@ async fn write(api: &Api, schema: &Value, condition: &Value) -> Result<(), Statu
         object.entry("status").set("conditions", conditions);
         Ok(object)
     };
-    api.update_status(&cx, &resources()[1], &schema.key(), &change).await.map(drop)
+    api.update(Mode::Status, &cx, &resources()[1], &schema.key(), &change).await.map(drop)
 }

@@ -3,7 +3,7 @@
 mod openapi;
 mod published;
 
-pub(crate) use published::Published;
+pub(crate) use published::{Kept, Published};
 
 use super::negotiate::{self, Offer};
 use super::output;

@@ -87,7 +87,7 @@ fn columns(row: &Row) -> Vec<Value> {
     match row.custom() {
         None => printers::columns(row).iter().map(column).collect(),
         Some(custom) => {
-            let own = custom.version.columns.iter().map(|c| c.definition().clone());
+            let own = custom.version.columns().iter().map(|c| c.definition().clone());
             std::iter::once(custom_name()).chain(own).collect()
         }
     }
@@ -103,7 +103,7 @@ fn cells(row: &Row, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
     match row.custom() {
         None => printers::cells(row, object, now),
         Some(custom) => {
-            let own = custom.version.columns.iter().map(|c| c.cell(object, now));
+            let own = custom.version.columns().iter().map(|c| c.cell(object, now));
             std::iter::once(Value::from(object.name())).chain(own).collect()
         }
     }

@@ -89,7 +89,8 @@ pub(crate) fn built_in_to_storage(row: &ResourceDef, stored: &ResourceDef, objec
     normalize(stored, object);
 }
 
-fn built_in_from_storage(row: &ResourceDef, stored: &ResourceDef, object: &mut Value) {
+/// The way back.
+pub(crate) fn built_in_from_storage(row: &ResourceDef, stored: &ResourceDef, object: &mut Value) {
     if is_same(row, stored) {
         return;
     }
@@ -201,30 +202,42 @@ impl Scope<'_> {
         let mut one = self.presented(vec![entry], false).await?;
         Ok(one.pop().expect("as many as were given"))
     }
+
+    /// An object in the storage version: with a webhook, it may have been stored in another.
+    pub(super) async fn in_storage_version(&self, entry: &Arc<Entry>) -> Result<Value, Status> {
+        if self.stored.custom().is_none() {
+            return Ok(entry.decode());
+        }
+        let mut one = present(&self.stored, vec![entry.clone()], false).await?;
+        Ok(one.pop().expect("as many as were given").decode())
+    }
 }
 
-/// Entries of a custom resource in a version; a webhook is asked once for all.
+/// Entries of a custom resource in a version; a webhook is asked once for all that it was not asked for before.
 pub(crate) async fn present(row: &Row, entries: Vec<Arc<Entry>>, is_list: bool) -> Result<Vec<Arc<Entry>>, Status> {
     let Some(custom) = row.custom() else { return Ok(entries) };
     let wanted = row.api_version();
-    if entries.iter().all(|entry| entry.starts_as(&wanted)) {
-        return Ok(entries);
-    }
-    let mut objects: Vec<Value> = entries.iter().map(|entry| entry.decode()).collect();
-    let others: Vec<usize> = (0..objects.len()).filter(|i| objects[*i].api_version() != wanted).collect();
-    match &custom.webhook {
-        None => others.iter().for_each(|i| objects[*i].set("apiVersion", wanted.as_str())),
-        Some(webhook) => {
-            let asked: Vec<Value> = others.iter().map(|i| objects[*i].clone()).collect();
-            let converted = webhook.convert(&asked, &wanted, is_list).await?;
-            others.iter().zip(converted).for_each(|(i, object)| objects[*i] = object);
+    let mut shown = entries;
+    let (mut places, mut objects) = (Vec::new(), Vec::new());
+    for (i, entry) in shown.iter_mut().enumerate().filter(|(_, entry)| !entry.starts_as(&wanted)) {
+        if let Some(known) = entry.form(&wanted) {
+            *entry = known;
+            continue;
+        }
+        let object = entry.decode();
+        if object.api_version() != wanted {
+            places.push(i);
+            objects.push(object);
         }
     }
-    let mut shown = entries;
-    for i in others {
-        row.ty().normalize(&mut objects[i]);
-        row.ty().default(&mut objects[i]);
-        shown[i] = shown[i].with(&objects[i]);
+    match &custom.webhook {
+        None => objects.iter_mut().for_each(|object| object.set("apiVersion", wanted.as_str())),
+        Some(webhook) => objects = webhook.convert(&objects, &wanted, is_list).await?,
+    }
+    for (i, mut object) in places.into_iter().zip(objects) {
+        row.ty().normalize(&mut object);
+        row.ty().default(&mut object);
+        shown[i] = shown[i].keep_form(&object);
     }
     Ok(shown)
 }

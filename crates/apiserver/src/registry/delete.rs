@@ -80,7 +80,7 @@ impl Scope<'_> {
         let mut current = Some(self.current().await?);
         for _ in 0..ATTEMPTS {
             let Some(entry) = current else { return Err(self.not_found()) };
-            let mut object = entry.decode();
+            let mut object = self.in_storage_version(&entry).await?;
             self.check_delete_preconditions(options, &object)?;
             if ask {
                 self.admit_delete(options, &object).await?;

@@ -1,11 +1,13 @@
 //! What a list or watch selects: labels, fields, one namespace, one name.
 
 use super::Scope;
+use super::convert::present;
 use super::options::ListOptions;
 use crate::cache::Entry;
-use crate::row::Row;
+use crate::row::{CustomRow, Row};
+use kaji_api::Status;
 use kaji_api::selector::{FieldSelector, LabelSelector};
-use kaji_api::{ResourceDef, Status};
+use std::sync::Arc;
 
 const NAME: &str = "metadata.name";
 const NAMESPACE: &str = "metadata.namespace";
@@ -15,6 +17,8 @@ const NAMESPACE: &str = "metadata.namespace";
 pub(crate) struct Selection {
     labels: Option<LabelSelector>,
     fields: FieldSelector,
+    /// The version of a custom resource that the terms are about, where objects may be stored in another.
+    shown: Option<Row>,
 }
 
 impl Selection {
@@ -26,8 +30,12 @@ impl Selection {
             *field = supported(&scope.row, &scope.stored, field)?;
         }
         let labels = (!labels.is_everything()).then_some(labels);
-        let mut selection = Selection { labels, fields };
+        let mut selection = Selection { labels, fields, shown: None };
         selection.add_name(scope)?;
+        // With a webhook, objects may be stored in any version that ever was the stored one.
+        let is_other = |custom: &CustomRow| custom.webhook.is_some() || scope.row.version != scope.stored.version;
+        let converts = scope.row.custom().is_some_and(|custom| is_other(custom)) && selection.looks_inside();
+        selection.shown = converts.then(|| scope.row.clone());
         Ok(selection)
     }
 
@@ -51,6 +59,19 @@ impl Selection {
         self.labels.is_none() && self.fields.terms.is_empty()
     }
 
+    /// Whether more than names decides.
+    fn looks_inside(&self) -> bool {
+        self.labels.is_some() || self.fields.terms.iter().any(|(field, ..)| !matches!(field.as_str(), NAME | NAMESPACE))
+    }
+
+    /// Has entries converted to the version that the selection is about; before they are asked for.
+    pub(crate) async fn prepare(&self, entries: &[Arc<Entry>]) -> Result<(), Status> {
+        match &self.shown {
+            Some(row) => present(row, entries.to_vec(), true).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn exactly(&self, field: &str) -> Option<&str> {
         self.fields.terms.iter().find(|(f, equal, _)| *equal && f == field).map(|(_, _, v)| v.as_str())
     }
@@ -68,6 +89,9 @@ impl Selection {
     /// Whether an object is selected.
     pub(crate) fn matches(&self, row: &Row, entry: &Entry) -> bool {
         let (namespace, name) = entry.names(row);
+        // None: it is stored in that version.
+        let form = self.shown.as_ref().and_then(|row| entry.form(&row.api_version()));
+        let (row, entry) = (self.shown.as_ref().unwrap_or(row), form.as_deref().unwrap_or(entry));
         let own = |field: &str| match field {
             NAME => Some(name),
             NAMESPACE => Some(namespace),
@@ -80,13 +104,15 @@ impl Selection {
     }
 }
 
-/// The stored version's name of a selectable field.
-fn supported(row: &ResourceDef, stored: &ResourceDef, field: &str) -> Result<String, Status> {
+/// The name of a selectable field in the version that it is looked for in: that of the request for custom resources,
+/// else the stored one.
+fn supported(row: &Row, stored: &Row, field: &str) -> Result<String, Status> {
+    let known = if row.custom().is_some() { &row.field_selectors } else { &stored.field_selectors };
     let renamed = super::convert::field_to_storage(row, field);
-    if matches!(field, NAME | NAMESPACE) || stored.field_selectors.contains(&renamed.as_str()) {
+    if matches!(field, NAME | NAMESPACE) || known.contains(&renamed.as_str()) {
         return Ok(renamed);
     }
-    Err(Status::bad_request(match stored.field_selectors.is_empty() {
+    Err(Status::bad_request(match known.is_empty() {
         true => format!("\"{field}\" is not a known field selector: only \"{NAME}\", \"{NAMESPACE}\""),
         false => format!("field label not supported: {field}"),
     }))

@@ -42,18 +42,20 @@ impl Scope<'_> {
         if let (None, true, Some(name)) = (start.at, start.from == prefix, selection.name())
             && (!self.stored.namespaced || prefix != self.cache.root)
         {
-            return Ok(self.only(&format!("{prefix}{name}"), selection));
+            return self.only(&format!("{prefix}{name}"), selection).await;
         }
         let (entries, revision) = self.read(&prefix, &start, options).await?;
+        selection.prepare(&entries).await?;
         Ok(self.cut(entries, revision, &prefix, options, selection))
     }
 
     /// The list of the one object that can be selected.
-    fn only(&self, key: &str, selection: &Selection) -> Listed {
+    async fn only(&self, key: &str, selection: &Selection) -> Result<Listed, Status> {
         let snapshot = self.cache.snapshot_one(key);
         let revision = snapshot.revision;
+        selection.prepare(&snapshot.entries).await?;
         let entry = snapshot.entries.into_iter().find(|e| selection.matches(&self.stored, e));
-        Listed { entries: entry.into_iter().collect(), revision, continue_: String::new(), remaining: None }
+        Ok(Listed { entries: entry.into_iter().collect(), revision, continue_: String::new(), remaining: None })
     }
 
     async fn start(&self, options: &ListOptions, prefix: &str) -> Result<Start, Status> {

@@ -75,7 +75,7 @@ impl Scope<'_> {
     }
 
     async fn attempt(&self, mode: Mode, entry: &Arc<Entry>, transform: Transform<'_>) -> Result<Attempt, Status> {
-        let old = entry.decode();
+        let old = self.in_storage_version(entry).await?;
         let mut object = transform(&old)?;
         self.check_preconditions(&object, &old, entry)?;
         object.set_meta("resourceVersion", entry.revision.to_string());

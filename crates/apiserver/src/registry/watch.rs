@@ -100,6 +100,7 @@ impl Scope<'_> {
         watcher.start = snapshot.revision;
         watcher.seen = snapshot.revision;
         if wants_initial {
+            watcher.selection.prepare(&snapshot.entries).await?;
             watcher.initial = snapshot.entries.into();
             let asked = options.initial_events == Some(true) && options.bookmarks;
             watcher.initial_bookmark = asked.then_some(snapshot.revision);
@@ -151,14 +152,14 @@ impl Watcher {
             tokio::select! {
                 biased;
                 changes = cursor.next() => match changes {
-                    Ok(changes) => self.take(changes),
+                    Ok(changes) => self.take(changes).await,
                     // The client lists again, or resumes where history still reaches.
                     Err(crate::cache::Cut) => self.cursor = None,
                 },
-                () = tokio::time::sleep_until(deadline) => self.end(),
+                () = tokio::time::sleep_until(deadline) => self.end().await,
                 () = tokio::time::sleep_until(bookmark), if self.bookmarks => {
                     self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
-                    self.bookmark();
+                    self.bookmark().await;
                 }
             }
         }
@@ -182,30 +183,36 @@ impl Watcher {
         self.pending.pop_front()
     }
 
-    fn end(&mut self) {
+    async fn end(&mut self) {
         if self.bookmarks {
-            self.bookmark();
+            self.bookmark().await;
         }
         self.cursor = None;
     }
 
     /// Queues a bookmark behind what is still to be told.
-    fn bookmark(&mut self) {
+    async fn bookmark(&mut self) {
         // In this order: what is applied by now has reached the cache before.
         let applied = *self.applied.borrow();
         match self.cursor.as_mut().map(Cursor::try_next) {
             Some(Ok(changes)) if changes.is_empty() => self.seen = self.seen.max(applied),
-            Some(Ok(changes)) => self.take(changes),
+            Some(Ok(changes)) => self.take(changes).await,
             Some(Err(_)) | None => return self.cursor = None,
         }
         self.pending.push_back(Told::Bookmark { revision: self.seen, initial: false });
     }
 
-    fn take(&mut self, changes: Vec<Arc<Change>>) {
-        for change in changes.into_iter().filter(|c| c.entry.key.starts_with(&self.prefix)) {
-            if change.revision <= self.start {
-                continue;
-            }
+    async fn take(&mut self, changes: Vec<Arc<Change>>) {
+        let concerns = |c: &Arc<Change>| c.entry.key.starts_with(&self.prefix) && c.revision > self.start;
+        let changes: Vec<Arc<Change>> = changes.into_iter().filter(concerns).collect();
+        let entries: Vec<Arc<Entry>> =
+            changes.iter().flat_map(|c| [Some(c.entry.clone()), c.old.clone()]).flatten().collect();
+        if let Err(status) = self.selection.prepare(&entries).await {
+            self.pending.push_back(Told::Error(status));
+            self.cursor = None;
+            return;
+        }
+        for change in changes {
             self.seen = change.revision;
             if let Some(told) = self.told(change) {
                 self.pending.push_back(told);

@@ -1,14 +1,18 @@
 //! The custom resources that are served, and what is published of all resources together.
 
 use super::Row;
-use crate::pipeline::documents::Published;
+use crate::pipeline::documents::{Kept, Published};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A set of rows that is replaced as a whole; readers never wait.
 #[derive(Default)]
-pub(crate) struct CustomRows(ArcSwap<Table>);
+pub(crate) struct CustomRows {
+    table: ArcSwap<Table>,
+    /// What was made to tell of them.
+    pub(crate) documents: Kept,
+}
 
 /// The rows served at one time.
 #[derive(Default)]
@@ -20,17 +24,17 @@ pub(crate) struct Table {
 impl CustomRows {
     /// The row of a group, version and plural.
     pub(crate) fn row(&self, group: &str, version: &str, plural: &str) -> Option<Row> {
-        self.0.load().get(group, version, plural).filter(|row| row.enabled).cloned()
+        self.table.load().get(group, version, plural).filter(|row| row.enabled).cloned()
     }
 
     /// All rows as they are now.
     pub(crate) fn load(&self) -> Arc<Table> {
-        self.0.load_full()
+        self.table.load_full()
     }
 
     /// Replaces the rows of a group's plural (none: it is not served any more).
     pub(crate) fn replace(&self, group: &str, plural: &str, rows: &[Row]) {
-        self.0.rcu(|table| {
+        self.table.rcu(|table| {
             let others = table.rows.iter().filter(|((g, _, p), _)| (*g, *p) != (group, plural));
             let others = others.map(|(key, row)| (*key, row.clone()));
             let new = rows.iter().map(|row| ((row.group, row.version, row.plural), row.clone()));

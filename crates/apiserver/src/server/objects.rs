@@ -4,7 +4,7 @@ use super::Api;
 use crate::cache::{Cache, ChangeKind, Cursor, Entry, store_status};
 use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
-use crate::registry::{Mode, Scope};
+use crate::registry::{Mode, Scope, Transform};
 use crate::row::Row;
 use kaji_api::{GroupResource, ObjectKey, ResourceDef, Status, Value};
 use std::sync::Arc;
@@ -128,40 +128,18 @@ impl Api {
         Ok(scope.create(object).await?.decode())
     }
 
-    /// Changes an object by a function of its present state (null: it doesn't exist); repeated on conflict.
-    pub async fn update(
+    /// Changes an object by a function of its present state (null: it doesn't exist), by the rules of a mode; repeated
+    /// on conflict.
+    pub(crate) async fn update(
         &self,
+        mode: Mode,
         cx: &RequestContext,
         resource: &GroupResource,
         key: &ObjectKey,
-        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
+        change: Transform<'_>,
     ) -> Result<Value, Status> {
         let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
-        Ok(scope.update(Mode::Main, change).await?.0.decode())
-    }
-
-    /// Changes an object's status likewise.
-    pub async fn update_status(
-        &self,
-        cx: &RequestContext,
-        resource: &GroupResource,
-        key: &ObjectKey,
-        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
-    ) -> Result<Value, Status> {
-        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
-        Ok(scope.update(Mode::Status, change).await?.0.decode())
-    }
-
-    /// Changes an object past admission, preparation and validation: the server's own part of an action.
-    pub(crate) async fn update_internal(
-        &self,
-        cx: &RequestContext,
-        resource: &GroupResource,
-        key: &ObjectKey,
-        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
-    ) -> Result<Value, Status> {
-        let scope = self.scope(cx, resource, &key.namespace, &key.name)?;
-        Ok(scope.update(Mode::Internal, change).await?.0.decode())
+        Ok(scope.update(mode, change).await?.0.decode())
     }
 
     /// Deletes an object, as a request without options would.

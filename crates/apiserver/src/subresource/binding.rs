@@ -1,7 +1,8 @@
 //! `pods/binding`: gives a pod to a node (upstream `pkg/registry/core/pod/storage`).
 
-use super::{set_condition, success};
+use super::success;
 use crate::admission::Operation;
+use crate::conditions;
 use crate::registry::{Mode, Phase, STALE, Scope};
 use kaji_api::field::{Errors, Path, quoted};
 use kaji_api::{GroupResource, Status, Value, value};
@@ -69,6 +70,6 @@ fn bound(pod: &Value, binding: &Value) -> Value {
             pod.entry("metadata").entry(map).set(key.to_owned(), text.clone());
         }
     }
-    set_condition(&mut pod, value!({"type": "PodScheduled", "status": "True"}));
+    conditions::set(&mut pod, value!({"type": "PodScheduled", "status": "True"}));
     pod
 }

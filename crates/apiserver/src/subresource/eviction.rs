@@ -1,8 +1,9 @@
 //! `pods/eviction`: a deletion that disruption budgets may refuse (upstream
 //! `pkg/registry/core/pod/storage/eviction.go`).
 
-use super::{set_condition, success};
+use super::success;
 use crate::admission::Operation;
+use crate::conditions;
 use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
 use crate::registry::{Mode, Phase, Scope};
@@ -188,7 +189,7 @@ fn mark(scope: &Scope<'_>, pod: &Value, options: &DeleteOptions) -> Result<Value
     }
     scope.check_delete_preconditions(options, pod)?;
     let mut pod = pod.clone();
-    set_condition(
+    conditions::set(
         &mut pod,
         value!({
             "type": "DisruptionTarget",

@@ -3,7 +3,7 @@
 use crate::cache::Entry;
 use crate::custom::Scale;
 use crate::registry::managed::scale as owners;
-use crate::registry::{Mode, Ownership, Scope, Transform};
+use crate::registry::{Mode, Ownership, Scope, Transform, convert};
 use crate::row::Row;
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Status, Value, value};
@@ -46,7 +46,9 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
         if old.is_null() {
             return Err(scope.not_found());
         }
-        let mut live = of(&scope.row, old)?;
+        let mut object = old.clone();
+        convert::from_storage(&scope.row, &scope.stored, &mut object)?;
+        let mut live = of(&scope.row, &object)?;
         owners::show(scope, old, &mut live)?;
         let mut scale = transform(&live)?;
         if scope.ownership == Ownership::Noted {
@@ -59,7 +61,6 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
             errors.invalid(&path, replicas, "must be greater than or equal to 0");
             return Err(Status::invalid("autoscaling", "Scale", scope.name, &errors));
         }
-        let mut object = old.clone();
         match places(&scope.row) {
             Some(places) => places.set_replicas(&mut object, replicas),
             None => object.entry("spec").set("replicas", replicas),
@@ -69,6 +70,7 @@ pub(super) async fn update(scope: &Scope<'_>, transform: Transform<'_>) -> Resul
         if !scale.uid().is_empty() {
             object.set_meta("uid", scale["metadata"]["uid"].clone());
         }
+        convert::to_storage(&scope.row, &scope.stored, &mut object)?;
         Ok(object)
     };
     let given = Scope { ownership: Ownership::Given, ..scope.clone() };

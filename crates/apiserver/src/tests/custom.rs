@@ -3,10 +3,10 @@
 use super::Server;
 use serde_json::{Value as Json, json};
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const WIDGETS: &str = "/apis/example.com/v1/namespaces/ns/widgets";
+pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(super) const WIDGETS: &str = "/apis/example.com/v1/namespaces/ns/widgets";
 
-fn definition() -> Json {
+pub(super) fn definition() -> Json {
     let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
         "spec": {"type": "object", "required": ["size"], "properties": {
             "size": {"type": "integer", "minimum": 1, "maximum": 10},
@@ -30,11 +30,11 @@ fn definition() -> Json {
         ]}})
 }
 
-fn widget(name: &str, size: i64) -> Json {
+pub(super) fn widget(name: &str, size: i64) -> Json {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": size}})
 }
 
-fn condition<'a>(definition: &'a Json, ty: &str) -> &'a Json {
+pub(super) fn condition<'a>(definition: &'a Json, ty: &str) -> &'a Json {
     let all = definition["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
     all.iter().find(|c| c["type"] == ty).unwrap_or(&Json::Null)
 }

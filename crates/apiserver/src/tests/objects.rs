@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::context::RequestContext;
+use crate::registry::Mode;
 use kaji_api::{GroupResource, ObjectKey, Value, value};
 use serde_json::json;
 
@@ -25,7 +26,7 @@ async fn parts_read_write_and_follow() {
     let key = ObjectKey::new("ns", "a");
     let changed = s
         .api
-        .update(&cx, &MAPS, &key, &|old| {
+        .update(Mode::Main, &cx, &MAPS, &key, &|old| {
             let mut new = old.clone();
             new.entry("data").set("k", "v");
             Ok(new)

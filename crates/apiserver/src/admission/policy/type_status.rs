@@ -6,6 +6,7 @@
 use super::params::resource_of;
 use super::validating::warnings;
 use crate::context::RequestContext;
+use crate::registry::Mode;
 use crate::row::Row;
 use crate::server::Api;
 use kaji_api::{GroupResource, ObjectKey, Status, Value};
@@ -70,7 +71,7 @@ async fn write(api: &Api, cx: &RequestContext, policy: &Value) -> Result<(), Sta
         new.set_meta("resourceVersion", policy.resource_version().to_owned());
         Ok(new)
     };
-    api.update_status(cx, &POLICIES, &key, &change).await.map(drop)
+    api.update(Mode::Status, cx, &POLICIES, &key, &change).await.map(drop)
 }
 
 fn check(api: &Api, policy: &Value) -> Vec<Value> {

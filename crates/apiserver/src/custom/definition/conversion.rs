@@ -95,7 +95,7 @@ fn is_bundle(base64: &str) -> bool {
 }
 
 /// The conversion webhook of a definition has an authority that cannot be read.
-pub(super) fn has_bad_bundle(crd: &Value) -> bool {
+pub(in crate::custom) fn has_bad_bundle(crd: &Value) -> bool {
     let bundle = crd["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"].str();
     !bundle.is_empty() && !is_bundle(bundle)
 }

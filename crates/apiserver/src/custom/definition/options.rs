@@ -2,7 +2,7 @@
 
 use crate::custom::props::Props;
 use crate::custom::value::same;
-use crate::custom::{prune, structural};
+use crate::custom::{prune, status, structural};
 use kaji_api::Value;
 use kaji_api::field::Path;
 
@@ -58,7 +58,7 @@ impl Options {
         let versions = old["spec"]["versions"].items();
         let reviews = &old["spec"]["conversion"]["webhook"]["conversionReviewVersions"];
         let known = |v: &Value| matches!(v.str(), "v1" | "v1beta1");
-        let established = is_established(old);
+        let established = status::is_established(old);
         Options {
             known_review: reviews.items().is_empty() || reviews.items().iter().any(known),
             immutable_names: established,
@@ -77,12 +77,6 @@ impl Options {
             many_fields: kept(new, old, |v| &v["selectableFields"], |f| f.items().len() > MAX_SELECTABLE),
         }
     }
-}
-
-/// The condition `Established` is true.
-pub(super) fn is_established(crd: &Value) -> bool {
-    let is = |c: &Value| c["type"].str() == "Established" && c["status"].str() == "True";
-    crd["status"]["conditions"].items().iter().any(is)
 }
 
 /// Names of versions where a field is what it was.

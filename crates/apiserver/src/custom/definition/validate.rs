@@ -6,9 +6,10 @@
 use super::open_api;
 use super::options::Options;
 use super::{columns, conversion};
+use crate::custom::approval::{self, Approval};
 use crate::custom::props::Props;
 use crate::validation::{At, IMMUTABLE};
-use kaji_api::field::{Errors, Path, quoted};
+use kaji_api::field::{Errors, Path};
 use kaji_api::{Value, names as forms};
 
 /// A definition, new or changed.
@@ -277,56 +278,18 @@ fn stored_versions(crd: &Value, path: &Path, e: &mut Errors) {
     }
 }
 
-const APPROVED: &str = "api-approved.kubernetes.io";
-
 /// Groups of the community need its approval.
-#[derive(PartialEq)]
-enum Approval {
-    Missing,
-    Bypassed,
-    Approved,
-    Invalid,
-}
-
 fn approval(crd: &Value, old: Option<&Value>, e: &mut Errors) {
-    let group = crd["spec"]["group"].str();
-    let protected =
-        |domain: &str| group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if !protected("k8s.io") && !protected("kubernetes.io") {
+    let Some(state) = Approval::of(crd) else { return };
+    if old.is_some_and(|old| Approval::of(old) == Some(state)) {
         return;
     }
-    let state = approval_of(crd);
-    if old.is_some_and(|old| approval_of(old) == state) {
-        return;
-    }
-    let path = Path::new("metadata").child("annotations").key(APPROVED);
-    let see = "see https://github.com/kubernetes/enhancements/pull/1111";
+    let path = Path::new("metadata").child("annotations").key(approval::ANNOTATION);
     match state {
-        Approval::Missing => {
-            e.required(&path, &format!("protected groups must have approval annotation {}, {see}", quoted(APPROVED)));
-        }
+        Approval::Missing => e.required(&path, &state.message(crd)),
         Approval::Invalid => {
-            let text = format!(
-                "protected groups must have approval annotation {} with either a URL or a reason starting with \
-                 \"unapproved\", {see}",
-                quoted(APPROVED)
-            );
-            e.invalid(&path, crd.annotation(APPROVED).unwrap_or_default(), &text);
+            e.invalid(&path, crd.annotation(approval::ANNOTATION).unwrap_or_default(), &state.message(crd));
         }
         Approval::Bypassed | Approval::Approved => {}
     }
-}
-
-fn approval_of(crd: &Value) -> Approval {
-    match crd.annotation(APPROVED).unwrap_or_default() {
-        "" => Approval::Missing,
-        text if text.starts_with("unapproved") => Approval::Bypassed,
-        text if is_url(text) => Approval::Approved,
-        _ => Approval::Invalid,
-    }
-}
-
-/// Has a scheme and a host.
-fn is_url(text: &str) -> bool {
-    text.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some() && url.host().is_some_and(|h| !h.is_empty()))
 }

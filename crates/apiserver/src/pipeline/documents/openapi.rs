@@ -3,9 +3,10 @@
 use super::super::route::Asked;
 use super::super::{output, version};
 use crate::server::body::{Body, Response};
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use kaji_api::Status;
-use kaji_api::openapi::{Documents, Packed};
+use kaji_api::openapi::{Documents, Packed, v3_index, v3_place};
 use std::sync::LazyLock;
 
 const JSON: &str = "application/json";
@@ -13,35 +14,52 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+pro
 const V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 const V3_PROTOBUF_DOTTED: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
 
-static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&version::git_version()));
+pub(super) static BUILT_IN: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&version::git_version()));
 
 /// The document at a path below `/openapi`; none: no such path.
 pub(super) fn serve(asked: &Asked<'_>, rest: &[&str]) -> Result<Option<Response>, Status> {
+    let (custom, aggregation) = (asked.api.custom(), asked.api.aggregation());
+    let table = custom.load();
     match rest {
         ["v2"] => {
-            let table = asked.api.custom().load();
-            let local = table.open_api_v2(asked.api).unwrap_or_else(|| DOCUMENTS.v2());
-            let merged = asked.api.aggregation().openapi.v2(local);
+            let own = custom.documents.v2(&table);
+            let local = own.as_deref().unwrap_or_else(|| BUILT_IN.v2());
+            let merged = aggregation.openapi.v2(local);
             Ok(Some(packed(asked, merged.as_deref().unwrap_or(local), &[V2_PROTOBUF])))
         }
         ["v3"] => {
-            let mut index = DOCUMENTS.v3_index();
-            let table = asked.api.custom().load();
-            let own = table.open_api_v3(asked.api).iter().map(|(name, d)| (name.as_str(), d.etag.trim_matches('"')));
-            let own = kaji_api::openapi::v3_index(own);
+            let tags = table.v3_tags();
+            custom.documents.forget_others(&tags);
+            let (mut index, own) = (BUILT_IN.v3_index(), v3_index(tags));
             own["paths"].entries().for_each(|(name, entry)| index.entry("paths").set(name.to_owned(), entry.clone()));
-            let aggregation = asked.api.aggregation();
             aggregation.openapi.add_to_index(&mut index, &aggregation.snapshot(asked.api).services);
             super::plain(asked, &index).map(Some)
         }
         ["v3", name @ ..] => {
             let name = name.join("/");
-            let table = asked.api.custom().load();
-            let document = table.open_api_v3(asked.api).get(&name).or_else(|| DOCUMENTS.v3(&name));
-            Ok(document.map(|d| packed(asked, d, &[V3_PROTOBUF, V3_PROTOBUF_DOTTED])))
+            let own = custom.documents.v3(&table, &name);
+            let document = own.as_deref().or_else(|| BUILT_IN.v3(&name));
+            Ok(document.map(|document| of_v3(asked, &name, document)))
         }
         _ => Ok(None),
     }
+}
+
+/// A document of v3, at the address that the index names: it never changes there.
+fn of_v3(asked: &Asked<'_>, name: &str, document: &Packed) -> Response {
+    let hash = asked.query.get("hash");
+    if !hash.is_empty() && hash != document.etag.trim_matches('"') {
+        let mut response = output::answer(301, JSON, Body::empty());
+        if let Ok(place) = HeaderValue::from_str(&v3_place(name, &document.etag)) {
+            response.headers_mut().insert(LOCATION, place);
+        }
+        return response;
+    }
+    let mut response = packed(asked, document, &[V3_PROTOBUF, V3_PROTOBUF_DOTTED]);
+    if !hash.is_empty() {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
 }
 
 fn header<'a>(asked: &'a Asked<'_>, name: &http::HeaderName) -> &'a str {

@@ -1,32 +1,27 @@
-//! What is published of all resources that one table serves; made when somebody asks, kept as long as the table.
+//! What is published of all resources that one table serves, made when somebody asks.
 
 use super::super::version;
 use super::Aggregated;
 use crate::custom::open_api;
-use crate::row::Table;
-use crate::server::Api;
-use kaji_api::GroupResource;
-use kaji_api::discovery::Discovery;
+use crate::row::{CustomRow, Table};
+use kaji_api::ResourceDef;
+use kaji_api::discovery::{Discovery, etag};
 use kaji_api::openapi::{CustomTypes, OpenApi, Options, Packed};
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
-const DEFINITIONS: GroupResource = GroupResource::of("apiextensions.k8s.io", "customresourcedefinitions");
-
-/// Documents of one table.
+/// Discovery of one table.
 #[derive(Default)]
 pub(crate) struct Published {
     core: OnceLock<Aggregated>,
     groups: OnceLock<Aggregated>,
-    v2: OnceLock<Packed>,
-    v3: OnceLock<BTreeMap<String, Packed>>,
 }
 
 impl Table {
     /// Discovery of everything that is served here.
     pub(super) fn discovery(&self) -> Discovery<'_> {
-        let built_in = kaji_api::resource::all().iter().filter(|row| row.enabled);
-        Discovery::of(built_in.chain(self.served().map(|row| &**row)))
+        Discovery::of(built_in().chain(self.served().map(|row| &**row)))
     }
 
     /// The core group in the aggregated form.
@@ -39,39 +34,102 @@ impl Table {
         self.published.groups.get_or_init(|| Aggregated::of(&self.discovery().aggregated(false)))
     }
 
-    /// OpenAPI v2 of everything; none: what is built in is all there is.
-    pub(super) fn open_api_v2(&self, api: &Api) -> Option<&Packed> {
-        self.served().next()?;
-        Some(self.published.v2.get_or_init(|| {
-            let built_in = kaji_api::resource::all().iter().filter(|row| row.enabled);
-            let rows = built_in.chain(self.served().map(|row| &**row));
-            let open_api = OpenApi::new(rows, &version::git_version(), Options::default());
-            open_api.with_types(self.types(api)).packed_v2()
-        }))
+    /// The OpenAPI v3 documents of custom resources, by name, with their entity tags.
+    pub(super) fn v3_tags(&self) -> BTreeMap<String, String> {
+        let mut marks: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for custom in self.custom() {
+            marks.entry(document_name(custom)).or_default().push(&custom.mark);
+        }
+        marks.into_iter().map(|(name, marks)| (name, tag(marks))).collect()
     }
 
-    /// The OpenAPI v3 documents of custom resources, by name.
-    pub(super) fn open_api_v3(&self, api: &Api) -> &BTreeMap<String, Packed> {
-        self.published.v3.get_or_init(|| {
-            let rows = self.served().map(|row| &**row);
-            let open_api = OpenApi::new(rows, &version::git_version(), Options::default()).with_types(self.types(api));
-            let own: std::collections::BTreeSet<String> =
-                self.served().map(|row| format!("apis/{}/{}", row.group, row.version)).collect();
-            let packed = |name: String| Some((name.clone(), open_api.packed_v3(&name)?));
-            own.into_iter().filter_map(packed).collect()
+    fn v3_tag(&self, name: &str) -> Option<String> {
+        let marks: Vec<&str> = self.v3_rows(name).map(|custom| custom.mark.as_str()).collect();
+        (!marks.is_empty()).then(|| tag(marks))
+    }
+
+    fn v3_rows(&self, name: &str) -> impl Iterator<Item = &Arc<CustomRow>> {
+        self.custom().filter(move |custom| document_name(custom) == name)
+    }
+
+    fn custom(&self) -> impl Iterator<Item = &Arc<CustomRow>> {
+        self.served().filter_map(|row| row.custom())
+    }
+}
+
+fn built_in<'a>() -> impl Iterator<Item = &'a ResourceDef> {
+    kaji_api::resource::all().iter().filter(|row| row.enabled)
+}
+
+fn document_name(custom: &CustomRow) -> String {
+    format!("apis/{}/{}", custom.def.group, custom.def.version)
+}
+
+/// The entity tag of a document that tells of rows with these marks, and of what is built in.
+fn tag(mut marks: Vec<&str>) -> String {
+    marks.sort_unstable();
+    etag(format!("{} {}", super::openapi::BUILT_IN.tag("custom"), marks.join(" ")).as_bytes())
+}
+
+fn types<'a>(rows: impl Iterator<Item = &'a Arc<CustomRow>>) -> CustomTypes {
+    let mut all = CustomTypes::default();
+    for custom in rows {
+        let definition = custom.version.definition();
+        let versions = definition["spec"]["versions"].items().iter();
+        for version in versions.filter(|v| v["name"].str() == custom.def.version) {
+            all.0.extend(open_api::types(&definition, version).0);
+        }
+    }
+    all
+}
+
+/// OpenAPI documents with custom resources in them that somebody asked for: each as long as its entity tag stays.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<HashMap<String, Arc<Packed>>>);
+
+impl Kept {
+    /// OpenAPI v2 of everything; none: what is built in is all there is.
+    pub(super) fn v2(&self, table: &Table) -> Option<Arc<Packed>> {
+        let marks: Vec<&str> = table.custom().map(|custom| custom.mark.as_str()).collect();
+        if marks.is_empty() {
+            return None;
+        }
+        let tag = tag(marks);
+        self.get("v2", &tag, || {
+            let rows = built_in().chain(table.served().map(|row| &**row));
+            let open_api = OpenApi::new(rows, &version::git_version(), Options::default());
+            Some(open_api.with_types(types(table.custom())).packed_v2(&tag))
         })
     }
 
-    fn types(&self, api: &Api) -> CustomTypes {
-        let mut all = CustomTypes::default();
-        for row in self.served() {
-            let name = format!("{}.{}", row.plural, row.group);
-            let Some(definition) = api.get_cached(&DEFINITIONS, "", &name) else { continue };
-            let versions = definition["spec"]["versions"].items().iter();
-            for version in versions.filter(|v| v["name"].str() == row.version) {
-                all.0.extend(open_api::types(&definition, version).0);
-            }
-        }
-        all
+    /// One document of v3; none: no custom resources are told of there.
+    pub(super) fn v3(&self, table: &Table, name: &str) -> Option<Arc<Packed>> {
+        let tag = table.v3_tag(name)?;
+        self.get(name, &tag, || {
+            let rows = table.v3_rows(name).map(|custom| &custom.def);
+            let open_api = OpenApi::new(rows, &version::git_version(), Options::default());
+            open_api.with_types(types(table.v3_rows(name))).packed_v3(name, &tag)
+        })
+    }
+
+    /// Lets go of documents whose group versions are served no more.
+    pub(super) fn forget_others(&self, names: &BTreeMap<String, String>) {
+        self.0.lock().retain(|name, _| name == "v2" || names.contains_key(name));
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn get(&self, name: &str, tag: &str, make: impl FnOnce() -> Option<Packed>) -> Option<Arc<Packed>> {
+        let kept = self.0.lock().get(name).filter(|document| document.etag == tag).cloned();
+        kept.or_else(|| {
+            // Made outside the lock: two may do so at once, which is only a little waste.
+            let made = Arc::new(make()?);
+            self.0.lock().insert(name.to_owned(), made.clone());
+            Some(made)
+        })
     }
 }

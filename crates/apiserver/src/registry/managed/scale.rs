@@ -3,6 +3,7 @@
 
 use super::{Single, fit};
 use crate::registry::Scope;
+use crate::row::Row;
 use kaji_api::apply::{Element, Filter, Owner, Owners, Set, Writer};
 use kaji_api::schema::{self, TypeRef};
 use kaji_api::{Status, Value};
@@ -11,12 +12,32 @@ const VERSION: &str = "autoscaling/v1";
 const KIND: &str = "Scale";
 
 /// Where replicas stand in a scale, and in the workloads that are built in.
-fn replicas() -> Vec<Element> {
-    vec![Element::field("spec"), Element::field("replicas")]
+const REPLICAS: &str = ".spec.replicas";
+
+fn path(simple: &str) -> Vec<Element> {
+    simple.trim_start_matches('.').split('.').map(|name| Element::field(name.to_owned())).collect()
 }
 
-fn only_replicas() -> Set {
-    Set::of(&[&["spec", "replicas"]])
+fn only(path: &[Element]) -> Set {
+    let mut set = Set::default();
+    set.insert(path);
+    set
+}
+
+/// Where the workload has its replicas in a version; none: that version has no scale.
+fn replicas(scope: &Scope<'_>, version: &str) -> Option<Vec<Element>> {
+    if scope.row.custom().is_none() {
+        return Some(path(REPLICAS));
+    }
+    let table = scope.api.custom().load();
+    let is_it = |row: &&Row| row.plural == scope.row.plural && row.api_version() == version;
+    let custom = table.rows().find(is_it)?.custom()?;
+    Some(path(&custom.version.scale.as_ref()?.spec_replicas))
+}
+
+/// Whether an owner has the replicas of the workload.
+fn has_replicas(scope: &Scope<'_>, owner: &Owner) -> bool {
+    replicas(scope, &owner.version).is_some_and(|path| owner.set().has(&path))
 }
 
 fn ty() -> TypeRef<'static> {
@@ -32,10 +53,10 @@ fn is_known(scope: &Scope<'_>, version: &str) -> bool {
 /// Gives a scale the owners of the workload's replicas.
 pub(crate) fn show(scope: &Scope<'_>, workload: &Value, scale: &mut Value) -> Result<(), Status> {
     let owners = decode(&workload["metadata"]["managedFields"])?;
-    let shown = owners.0.into_iter().filter(|o| is_known(scope, &o.version) && o.set().has(&replicas()));
+    let shown = owners.0.into_iter().filter(|o| is_known(scope, &o.version) && has_replicas(scope, o));
     let shown = shown.map(|mut owner| {
         owner.version = VERSION.into();
-        owner.replace(only_replicas());
+        owner.replace(only(&path(REPLICAS)));
         owner
     });
     put(scale, Owners(shown.collect()));
@@ -80,11 +101,11 @@ pub(crate) fn take(scope: &Scope<'_>, scale: &Value, workload: &mut Value) -> Re
     let before = decode(&workload["metadata"]["managedFields"])?;
     let mut after = Owners::default();
     for mut owner in before.0.into_iter().filter(|o| is_known(scope, &o.version)) {
-        if owner.set().has(&replicas()) {
+        if let Some(path) = replicas(scope, &owner.version).filter(|path| owner.set().has(path)) {
             match of_scale.0.iter().position(|o| is_same(o, &owner)) {
                 Some(at) => drop(of_scale.0.remove(at)),
                 // Somebody else has taken them.
-                None => owner.replace(owner.set().into_owned().difference(&only_replicas())),
+                None => owner.replace(owner.set().into_owned().difference(&only(&path))),
             }
         }
         if !owner.set().is_empty() {
@@ -92,9 +113,10 @@ pub(crate) fn take(scope: &Scope<'_>, scale: &Value, workload: &mut Value) -> Re
         }
     }
     let version = scope.row.api_version();
-    for mut owner in of_scale.0.into_iter().filter(|o| o.set().has(&replicas())) {
+    let place = replicas(scope, &version).unwrap_or_default();
+    for mut owner in of_scale.0.into_iter().filter(|o| o.set().has(&path(REPLICAS))) {
         owner.version = version.as_str().into();
-        owner.replace(only_replicas());
+        owner.replace(only(&place));
         after.0.push(owner);
     }
     put(workload, after);

@@ -1,6 +1,6 @@
 //! What is refused, in upstream's words.
 
-use super::super::{Definitions, options};
+use super::super::Definitions;
 use super::crd;
 use crate::strategy::Strategy as _;
 use kaji_api::field::Errors;
@@ -240,7 +240,7 @@ fn spec(crd: &mut Value) -> &mut Value {
 fn established_definitions_keep_their_names() {
     let mut old = plain();
     old.entry("status").set("conditions", value!([{"type": "Established", "status": "True"}]));
-    assert!(options::is_established(&old));
+    assert!(crate::custom::status::is_established(&old));
     let mut new = old.clone();
     new.entry("spec").set("scope", "Cluster");
     new.entry_at(&["spec", "names"]).set("plural", "others");
