@@ -1,3 +1,4 @@
 //! Tests of the program as it is used.
 
 mod torture;
+mod websites;
