@@ -3,6 +3,8 @@
 #   make test     install what the tests need, run every test
 #   make check    formatting, lints and tests: what CI runs
 #   make torture  kill, stall and cut off API servers and etcd for SECONDS=3600 each, and check what clients saw
+#   make load     ask API servers for more than they can do, SCALE=10 times as much as `make test` does
+#   make fuzz     feed decoders with anything for SECONDS=60 each (TARGETS="json yaml": only these)
 #   make images   build the example images from Debian packages and import them
 #   make down     stop a cluster started with `kaji up --detach`
 #   make reset    remove every trace of the cluster
@@ -15,10 +17,10 @@ KAJI := target/$(TARGET)/release/kaji
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # NODE_PACKAGES: for `kaji up`; TEST_PACKAGES: what the tests look with.
 NODE_PACKAGES := containerd runc containernetworking-plugins
-TEST_PACKAGES := $(NODE_PACKAGES) iproute2 nftables busybox-static openssl etcd-server
+TEST_PACKAGES := $(NODE_PACKAGES) iproute2 nftables busybox-static openssl etcd-server faketime
 BUILD_PACKAGES := gcc libc6-dev make cmake
 
-.PHONY: up build test check torture images down reset packages test-packages cargo
+.PHONY: up build test check torture load fuzz images down reset packages test-packages cargo
 
 up: packages build
 	$(SUDO) $(KAJI) up $(ARGS)
@@ -36,6 +38,12 @@ check: cargo
 
 torture: test-packages cargo
 	KAJI_TORTURE_SECONDS=$(or $(SECONDS),60) cargo test -p kaji --test it torture -- --nocapture --test-threads=1
+
+load: test-packages cargo
+	KAJI_LOAD_SCALE=$(or $(SCALE),10) cargo test -p kaji --test it load -- --nocapture
+
+fuzz: cargo
+	./scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
 images: build
 	$(SUDO) ./examples/images/build.sh $(abspath $(KAJI)) $(ARGS)

@@ -15,6 +15,7 @@ mod writer;
 mod yaml;
 
 pub(crate) use coerce::Coercion;
+pub(crate) use json::keep_last;
 pub use json::{decode_json, parse_json};
 pub use protobuf::{
     Envelope, decode_protobuf, decode_protobuf_message, open_protobuf, write_protobuf, write_protobuf_event,

@@ -8,11 +8,15 @@ pub mod apply;
 pub mod codec;
 pub mod discovery;
 pub mod field;
+#[cfg(test)]
+mod golden;
 pub mod meta;
 pub mod names;
 pub mod openapi;
 pub mod patch;
 pub mod pattern;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod quantity;
 pub mod resource;
 pub mod schema;

@@ -1,10 +1,12 @@
-//! The three classic patches on values. Server-side apply is to come.
+//! The three classic patches on values.
 //!
 //! A patch that fails may leave its target half patched: callers patch a copy.
 
+mod entries;
 mod json;
 mod list;
 mod merge;
+mod places;
 mod strategic;
 
 #[cfg(test)]

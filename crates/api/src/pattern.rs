@@ -7,6 +7,7 @@
 mod class;
 
 use regex::Regex;
+use std::collections::HashSet;
 use std::str::Chars;
 
 /// What Go says of a bad pattern: ``error parsing regexp: missing closing ): `(a` ``.
@@ -28,7 +29,13 @@ pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
 
 /// The pattern in the syntax of the `regex` crate.
 pub fn translate(pattern: &str) -> Result<String, PatternError> {
-    let mut reader = Reader { rest: pattern, whole: pattern, out: String::with_capacity(pattern.len() + 8), open: 0 };
+    let mut reader = Reader {
+        rest: pattern,
+        whole: pattern,
+        out: String::with_capacity(pattern.len() + 8),
+        open: 0,
+        names: HashSet::new(),
+    };
     reader.run()?;
     Ok(reader.out)
 }
@@ -48,6 +55,8 @@ struct Reader<'a> {
     whole: &'a str,
     out: String,
     open: usize,
+    /// Of groups so far.
+    names: HashSet<&'a str>,
 }
 
 type Step<T> = Result<T, PatternError>;
@@ -164,7 +173,7 @@ impl<'a> Reader<'a> {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return bad("invalid named capture", &self.rest[..start + end + 1]);
         }
-        if self.out.contains(&format!("(?P<g_{name}>")) {
+        if !self.names.insert(name) {
             return bad("duplicate capture group name", name);
         }
         self.take(start + end + 1);

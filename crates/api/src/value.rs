@@ -29,10 +29,13 @@ pub enum Value {
     Object(Object),
 }
 
-/// Fields or map entries, in order. Lookups are linear: structs are short, and code that walks large
-/// maps iterates.
+/// Fields or map entries, in order. Lookups are linear: structs are short, and code that walks large maps iterates.
+/// What is there in a large map, which is sorted mostly, is found by halving.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object(pub Vec<(Key, Value)>);
+
+/// More entries than any struct has.
+const LARGE: usize = 64;
 
 /// What `&value["absent"]` refers to.
 static NULL: Value = Value::Null;
@@ -185,17 +188,26 @@ impl Value {
 impl Object {
     /// The entry, if present.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.place(key).map(|at| &self.0[at].1)
     }
 
     /// The entry for writing, if present.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.0.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v)
+        self.place(key).map(|at| &mut self.0[at].1)
+    }
+
+    fn place(&self, key: &str) -> Option<usize> {
+        if self.0.len() > LARGE
+            && let Ok(at) = self.0.binary_search_by(|(k, _)| k.as_ref().cmp(key))
+        {
+            return Some(at);
+        }
+        self.0.iter().position(|(k, _)| k == key)
     }
 
     /// The entry, made as `null` at the end where absent.
     pub fn entry(&mut self, key: Key) -> &mut Value {
-        let at = match self.0.iter().position(|(k, _)| *k == key) {
+        let at = match self.place(&key) {
             Some(at) => at,
             None => {
                 self.0.push((key, Value::Null));
@@ -207,7 +219,7 @@ impl Object {
 
     /// Takes an entry out, keeping the order of the others.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(k, _)| k == key)?;
+        let at = self.place(key)?;
         Some(self.0.remove(at).1)
     }
 

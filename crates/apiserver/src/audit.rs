@@ -11,6 +11,8 @@ mod log;
 mod metrics;
 pub mod options;
 mod policy;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod rotate;
 mod trail;
 mod webhook;

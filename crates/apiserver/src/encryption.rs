@@ -11,6 +11,8 @@ mod cipher;
 mod config;
 mod kms;
 mod metrics;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod reload;
 pub(crate) mod rotation;
 

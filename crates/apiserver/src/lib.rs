@@ -19,6 +19,8 @@ pub mod encryption;
 pub(crate) mod fairness;
 pub mod pipeline;
 pub mod printers;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod registry;
 pub(crate) mod reload;
 pub(crate) mod remote;

@@ -23,6 +23,8 @@ mod negotiate;
 mod output;
 mod panics;
 mod patch;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod protobuf;
 mod resource;
 mod route;

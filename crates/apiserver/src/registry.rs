@@ -21,6 +21,8 @@ pub(crate) use create::{check_name_on_url, ensure_namespace, generate_name};
 pub(crate) use delete::Deleted;
 pub(crate) use fields::Selection;
 pub(crate) use list::Listed;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) use list::continue_of;
 pub(crate) use managed::Ownership;
 pub(crate) use update::{Mode, Transform};
 

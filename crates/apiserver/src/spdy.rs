@@ -8,6 +8,8 @@ mod connection;
 mod dictionary;
 mod frame;
 mod headers;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 
 #[cfg(test)]
 mod tests;

@@ -54,6 +54,8 @@ mod library;
 mod parser;
 mod plan;
 mod program;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod schema;
 mod source;
 mod stack;

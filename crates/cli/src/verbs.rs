@@ -118,9 +118,13 @@ fn explain(error: clap::Error, typed: &[OsString]) -> Failure {
     }
 }
 
+/// What a worker thread has: room for objects as deep as decoders let them be, in unoptimized builds, too. Only what is
+/// used is ever backed by memory.
+const STACK: usize = 8 << 20;
+
 /// A runtime for the verbs that wait for something.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK).enable_all().build()?)
 }
 
 /// Logs to standard error; `KAJI_LOG` filters (`info`, `kaji_node=debug`).

@@ -5,15 +5,19 @@
 //! everything is healed, every watcher must reach the end, and the round is checked.
 
 mod api;
+mod clock;
 mod disk;
 mod faults;
+mod keepsakes;
+mod packets;
 mod proxy;
 mod random;
-mod servers;
+pub(crate) mod servers;
 mod workload;
 
 use crate::history::{Recorder, Report, Violation, check};
 use faults::Site;
+use keepsakes::Keepsakes;
 use random::Random;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,6 +54,12 @@ pub struct Plan {
 /// How long healed servers may take to be ready, and watchers to reach the end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs a test of this name once more in a network namespace of its own, where packets can get lost; whether it passed.
+/// None: this is that run, or there is none.
+pub fn in_own_network(test: &str) -> Option<bool> {
+    packets::rerun(test)
+}
+
 /// Runs a plan; the reports of its rounds.
 pub async fn run(plan: Plan) -> Vec<Report> {
     let mut site = Site::start(&plan).await;
@@ -71,8 +81,11 @@ pub async fn run(plan: Plan) -> Vec<Report> {
 
 async fn round(plan: &Plan, site: &mut Site, random: &mut Random, number: usize) -> Report {
     let recorder = Arc::new(Recorder::default());
-    let run = Run::new(recorder.clone(), site.servers().apis(), format!("torture-{number}"));
+    let namespace = format!("torture-{number}");
+    let run = Run::new(recorder.clone(), site.servers().apis(), namespace.clone());
     run.prepare().await;
+    let apis = site.servers().apis();
+    let keepsakes = Keepsakes::leave(&apis[0], &namespace).await.expect("all is well in the beginning");
     let (clients, watchers) = run.start(random);
     let end = Instant::now() + plan.round;
     while Instant::now() < end {
@@ -92,5 +105,8 @@ async fn round(plan: &Plan, site: &mut Site, random: &mut Random, number: usize)
     let mut report = check(&recorder.history());
     let late = |(client, reached)| Violation::LeftBehind { client, reached, last };
     report.violations.extend(behind.into_iter().map(late));
+    for api in &apis {
+        report.violations.extend(keepsakes.lost(api).await.into_iter().map(|what| Violation::Lost { what }));
+    }
     report
 }

@@ -17,7 +17,13 @@ pub(super) fn config(ty: TypeRef<'_>, value: &Value) -> Result<(), String> {
     }
 }
 
+/// No more are told: paths can be long.
+const MAX_FOUND: usize = 100;
+
 fn report(path: &str, what: &str, found: &mut Vec<String>) {
+    if found.len() == MAX_FOUND {
+        return;
+    }
     found.push(if path.is_empty() { what.to_owned() } else { format!("{path}: {what}") });
 }
 

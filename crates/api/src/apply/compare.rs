@@ -24,6 +24,12 @@ impl Comparison {
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
+
+    fn settle(&mut self) {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.settle();
+        }
+    }
 }
 
 /// What became of a field as a whole.
@@ -108,6 +114,7 @@ fn parts(kind: Kind<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Dif
         }
         Ok::<(), String>(())
     })?;
+    below.settle();
     Ok(whole(old, new, below))
 }
 
@@ -152,6 +159,7 @@ fn items(kind: Kind<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Dif
     for (element, (old, new)) in &by_element {
         compare_item(kind, element, old, new)?.put(element, &mut below);
     }
+    below.settle();
     Ok(whole(old, new, below))
 }
 

@@ -31,6 +31,7 @@ fn of_fields(kind: Kind<'_>, fields: &Object) -> Set {
         let hollow = value.is_null() || value.as_object().is_some_and(Object::is_empty);
         set.add(&Element::Field(name.clone()), whole || hollow || !named, below);
     }
+    set.settle();
     set
 }
 
@@ -50,6 +51,7 @@ fn of_items(kind: Kind<'_>, items: &[Value]) -> Set {
         let Some(element) = element.as_ref().filter(|e| !twice.contains(e)) else { continue };
         set.add(element, true, walk(kind.item(), item).1);
     }
+    set.settle();
     set
 }
 

@@ -56,13 +56,19 @@ impl Set {
         }
     }
 
-    /// Adds an element with what is below it, if there is anything to add. Elements come in any order, each once.
+    /// Adds an element with what is below it, if there is anything to add. Elements come in any order, each once;
+    /// when all are there, [`Set::settle`] is due.
     pub(super) fn add(&mut self, element: &Element, member: bool, below: Set) {
-        if !member && below.is_empty() {
-            return;
+        if member || !below.is_empty() {
+            self.nodes.push(Node { element: element.clone(), member, below });
         }
-        let at = self.find(element).unwrap_or_else(|at| at);
-        self.nodes.insert(at, Node { element: element.clone(), member, below });
+    }
+
+    /// Brings what was added into order.
+    pub(super) fn settle(&mut self) {
+        if !self.nodes.is_sorted_by(|a, b| a.element < b.element) {
+            self.nodes.sort_by(|a, b| a.element.cmp(&b.element));
+        }
     }
 
     /// True when nothing is in it.

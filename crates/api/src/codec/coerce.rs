@@ -20,10 +20,13 @@ pub(crate) fn coerce(ty: TypeRef<'_>, value: Value) -> Result<(Value, Strict), D
     Ok((value, strict))
 }
 
-/// A part of a custom resource that its schema says nothing of.
-fn free(mut value: Value) -> Value {
-    canonical::sort_deep(&mut value);
-    value
+/// Whether objects and lists in each other are no more than that.
+fn is_within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Object(o) => levels > 0 && o.0.iter().all(|(_, value)| is_within(value, levels - 1)),
+        Value::Array(items) => levels > 0 && items.iter().all(|value| is_within(value, levels - 1)),
+        _ => true,
+    }
 }
 
 /// One walk over a value.
@@ -47,6 +50,9 @@ impl<'a> Coercion<'a> {
     }
 
     pub(crate) fn value(&mut self, shape: Shape<'a>, value: Value) -> Value {
+        if !matches!(value, Value::Object(_) | Value::Array(_)) {
+            return self.fit(shape, value);
+        }
         if self.depth >= MAX_DEPTH {
             self.too_deep = true;
             return Value::Null;
@@ -57,11 +63,24 @@ impl<'a> Coercion<'a> {
         value
     }
 
+    /// A value that is at the place at hand and divides no further.
+    fn whole(&mut self, value: Value) -> Value {
+        self.too_deep |= !is_within(&value, MAX_DEPTH + 1 - self.depth);
+        value
+    }
+
+    /// The same in a custom resource whose schema says nothing of it.
+    fn free(&mut self, value: Value) -> Value {
+        let mut value = self.whole(value);
+        canonical::sort_deep(&mut value);
+        value
+    }
+
     fn fit(&mut self, shape: Shape<'a>, value: Value) -> Value {
         match (shape, value) {
             (_, Value::Null) => Value::Null,
-            (Shape::Scalar(_), value) if self.custom => free(value),
-            (Shape::Scalar(s), value) if s.is_raw() => value,
+            (Shape::Scalar(_), value) if self.custom => self.free(value),
+            (Shape::Scalar(s), value) if s.is_raw() => self.whole(value),
             (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) if ty.is_custom() => self.custom(ty, o),
             (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) => self.object(ty, o),
             (Shape::Map(map), Value::Object(o)) => self.map(map.item(), o, !self.custom || map.keeps_null()),
@@ -70,7 +89,7 @@ impl<'a> Coercion<'a> {
             (Shape::Either(_, Alternative::Strings), Value::Array(items)) => {
                 self.list(Shape::Scalar(Scalar::String), items)
             }
-            (_, value) if self.custom => free(value),
+            (_, value) if self.custom => self.free(value),
             (shape, value @ (Value::Object(_) | Value::Array(_))) => {
                 let what = if matches!(value, Value::Object(_)) { "object" } else { "array" };
                 self.faults.save(scalar::container(what, shape), &self.path, shape);
@@ -157,7 +176,12 @@ impl<'a> Coercion<'a> {
                         entries.push((ty.key(place), value));
                     }
                 }
-                None if ty.keeps_unknown() => entries.push((key, free(value))),
+                None if ty.keeps_unknown() => {
+                    self.depth += 1;
+                    let value = self.free(value);
+                    self.depth -= 1;
+                    entries.push((key, value));
+                }
                 None => self.faults.unknown(&self.path, &key),
             }
         }

@@ -52,9 +52,12 @@ impl Faults {
     }
 
     fn find(&mut self, what: &str, path: &[Step<'_>], field: &str) {
-        let finding = format!("{what} {}", quoted(&strict_path(path, field)));
-        if self.findings.len() < MAX_FINDINGS && !self.findings.contains(&finding) {
-            self.findings.push(finding);
+        // Paths can be long: none is made up for nothing.
+        if self.findings.len() < MAX_FINDINGS {
+            let finding = format!("{what} {}", quoted(&strict_path(path, field)));
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
         }
     }
 

@@ -25,8 +25,13 @@ pub fn decode_json(ty: TypeRef<'_>, bytes: &[u8]) -> Result<(Value, Strict), Dec
 
 /// JSON of no known type: no order, no checks but syntax; duplicate keys take the last.
 pub fn parse_json(bytes: &[u8]) -> Result<Value, DecodeError> {
+    parse_json_below(0, bytes)
+}
+
+/// The same inside something that is so deep already.
+pub(super) fn parse_json_below(depth: usize, bytes: &[u8]) -> Result<Value, DecodeError> {
     let text = super::lossy(bytes);
-    let mut reader = Reader::new(&text);
+    let mut reader = Reader::below(depth, &text);
     let value = untyped(&mut reader, &mut |_| {})?;
     reader.finish()?;
     Ok(value)
@@ -65,7 +70,10 @@ fn untyped(reader: &mut Reader<'_>, duplicate: &mut dyn FnMut(&str)) -> Result<V
 }
 
 /// Drops all but the last entry of each key.
-fn keep_last(entries: &mut Vec<(Key, Value)>, duplicate: &mut dyn FnMut(&str)) {
+pub(crate) fn keep_last(entries: &mut Vec<(Key, Value)>, duplicate: &mut dyn FnMut(&str)) {
+    if entries.len() < 2 {
+        return;
+    }
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_by(|a, b| entries[*a].0.cmp(&entries[*b].0));
     let mut dropped = vec![];
@@ -75,10 +83,12 @@ fn keep_last(entries: &mut Vec<(Key, Value)>, duplicate: &mut dyn FnMut(&str)) {
             dropped.push(pair[0]);
         }
     }
-    dropped.sort_unstable();
-    for at in dropped.into_iter().rev() {
-        entries.remove(at);
+    if dropped.is_empty() {
+        return;
     }
+    dropped.sort_unstable();
+    let (mut at, mut dropped) = (0.., dropped.into_iter().peekable());
+    entries.retain(|_| dropped.next_if_eq(&at.next().unwrap_or_default()).is_none());
 }
 
 struct Decoder<'a, 'b> {

@@ -57,12 +57,12 @@ pub fn open_protobuf(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
 /// A protobuf body (with envelope) of a known type; `apiVersion` and `kind` come from the envelope.
 pub fn decode_protobuf(ty: TypeRef<'_>, bytes: &[u8]) -> Result<Value, DecodeError> {
     let envelope = open_protobuf(bytes)?;
-    decode::object(ty, envelope.raw, &envelope.api_version, &envelope.kind)
+    decode::object(ty, envelope.raw, &envelope.api_version, &envelope.kind, 0)
 }
 
 /// A message without envelope: what watch streams are made of (`metav1.WatchEvent`).
 pub fn decode_protobuf_message(ty: TypeRef<'_>, message: &[u8]) -> Result<Value, DecodeError> {
-    decode::object(ty, message, "", "")
+    decode::object(ty, message, "", "", 0)
 }
 
 /// Protobuf with envelope, byte for byte as upstream writes it.
@@ -83,15 +83,15 @@ pub fn write_protobuf_event(event: &str, object: &[u8], out: &mut Vec<u8>) {
     wire::message(2, out, |out| wire::bytes(1, object, out));
 }
 
-/// The object in a raw extension: JSON, or an envelope of a kind we know.
-fn embedded(raw: &[u8]) -> Result<Value, DecodeError> {
+/// The object in a raw extension, so deep inside another: JSON, or an envelope of a kind we know.
+fn embedded(raw: &[u8], depth: usize) -> Result<Value, DecodeError> {
     if !raw.starts_with(MAGIC) {
-        return super::parse_json(raw);
+        return super::json::parse_json_below(depth, raw);
     }
     let envelope = open_protobuf(raw)?;
     let (group, version) = envelope.api_version.split_once('/').unwrap_or(("", &envelope.api_version));
     match kind(group, version, &envelope.kind) {
-        Some(ty) => decode::object(ty, envelope.raw, &envelope.api_version, &envelope.kind),
+        Some(ty) => decode::object(ty, envelope.raw, &envelope.api_version, &envelope.kind, depth),
         None => Err(DecodeError(format!(
             "no kind \"{}\" is registered for version \"{}\"",
             envelope.kind, envelope.api_version

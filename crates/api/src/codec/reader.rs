@@ -16,7 +16,12 @@ pub(crate) type Syntax = DecodeError;
 
 impl<'b> Reader<'b> {
     pub(crate) fn new(text: &'b str) -> Self {
-        Reader { text, bytes: text.as_bytes(), at: 0, depth: 0 }
+        Self::below(0, text)
+    }
+
+    /// Text inside something that is so deep already.
+    pub(crate) fn below(depth: usize, text: &'b str) -> Self {
+        Reader { text, bytes: text.as_bytes(), at: 0, depth }
     }
 
     fn skip_space(&mut self) {

@@ -12,6 +12,20 @@ pub(crate) struct Instant {
 /// Seconds of Go's zero time, the first of January of year 1.
 pub(crate) const ZERO: i64 = -62_135_596_800;
 
+/// Seconds of the first moment of year 0, and of the first after year 9999: Go writes no times beyond.
+const WRITABLE: std::ops::Range<i64> = -62_167_219_200..253_402_300_800;
+
+impl Instant {
+    /// From seconds and nanoseconds, which may be more than a second or less than nothing.
+    pub(crate) fn of(seconds: i64, nanos: i64) -> Result<Self, String> {
+        const BILLION: i64 = 1_000_000_000;
+        let whole = seconds.checked_add(nanos.div_euclid(BILLION)).filter(|s| WRITABLE.contains(s));
+        let nanos = u32::try_from(nanos.rem_euclid(BILLION)).expect("less than a billion");
+        let seconds = whole.ok_or("Time.MarshalJSON: year outside of range [0,9999]")?;
+        Ok(Instant { seconds, nanos })
+    }
+}
+
 /// Canonical text to the second (UTC); `null` for the zero time. The error is Go's text.
 pub(crate) fn canonical(text: &str) -> Result<Value, String> {
     if is_plain(text) && !text.starts_with("0001") {
@@ -27,7 +41,7 @@ pub(crate) fn canonical_micro(text: &str) -> Result<Value, String> {
 
 /// `2006-01-02T15:04:05Z`
 pub(crate) fn show(t: Instant) -> Value {
-    if t.seconds == ZERO && t.nanos == 0 {
+    if t.seconds == ZERO {
         return Value::Null;
     }
     Value::from(format!("{}Z", civil(t.seconds)))
@@ -35,7 +49,7 @@ pub(crate) fn show(t: Instant) -> Value {
 
 /// `2006-01-02T15:04:05.000000Z`
 pub(crate) fn show_micro(t: Instant) -> Value {
-    if t.seconds == ZERO && t.nanos == 0 {
+    if t.seconds == ZERO && t.nanos < 1000 {
         return Value::Null;
     }
     Value::from(format!("{}.{:06}Z", civil(t.seconds), t.nanos / 1000))
@@ -125,7 +139,7 @@ fn parse(text: &str, layout: &'static str) -> Result<Instant, String> {
         return Err(p.out_of_range("day"));
     }
     let seconds = days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
-    Ok(Instant { seconds, nanos })
+    Instant::of(seconds, nanos.into())
 }
 
 struct Parser<'t> {
@@ -183,7 +197,8 @@ impl Parser<'_> {
             self.rest = rest;
             return Ok(0);
         }
-        let two = |at: usize| self.rest.get(at..at + 2).and_then(|d| d.parse::<i64>().ok());
+        let digits = |text: &&str| text.bytes().all(|c| c.is_ascii_digit());
+        let two = |at: usize| self.rest.get(at..at + 2).filter(digits).and_then(|d| d.parse::<i64>().ok());
         let sign = match self.rest.as_bytes().first() {
             Some(b'+') => 1,
             Some(b'-') => -1,

@@ -28,10 +28,14 @@ pub fn check_yaml_keys(bytes: &[u8]) -> Result<(), DecodeError> {
     if found.0.is_empty() { Ok(()) } else { Err(refused(&format!("unmarshal errors:\n  {}", found.0.join("\n  ")))) }
 }
 
+/// How deep YAML may go: less deep than JSON, since the library needs a lot of stack for each level.
+const MAX_DEPTH: usize = 250;
+
 fn parse<T: DeserializeOwned>(bytes: &[u8], duplicate_keys: DuplicateKeyPolicy) -> Result<T, DecodeError> {
     let options = serde_saphyr::options! {
         duplicate_keys: duplicate_keys,
         legacy_octal_numbers: true,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH },
     };
     serde_saphyr::from_slice_with_options(bytes, options).map_err(|why| refused(&why))
 }

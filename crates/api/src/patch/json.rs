@@ -3,6 +3,7 @@
 
 use crate::status::Status;
 use crate::value::{Object, Value};
+use std::collections::HashMap;
 
 /// A patch of more operations is refused.
 pub const MAX_OPERATIONS: usize = 10_000;
@@ -47,6 +48,9 @@ pub enum JsonPatchError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// Operations put things into each other further than any object goes.
+    #[error("exceeded max depth")]
+    TooDeep,
     /// The whole document can only become an object or a list.
     #[error("replace operation value must be object or array: %!w(<nil>)")]
     NotADocument,
@@ -114,8 +118,10 @@ pub fn json_patch_warnings(patch: &Value) -> Vec<String> {
 /// Applies operations in order, with whole texts of what went wrong.
 pub fn apply_json_patch(target: &mut Value, operations: &[Value]) -> Result<(), JsonPatchError> {
     let mut copied = 0;
+    let mut depth = Depth::of(target);
     for operation in operations {
         let op = Operation { members: operation };
+        depth.grow(&op, target)?;
         match operation["op"].as_str().unwrap_or("unknown") {
             "add" => op.add(target)?,
             "remove" => op.remove(target)?,
@@ -231,6 +237,55 @@ impl<'a> Operation<'a> {
     }
 }
 
+/// How many objects and lists in each other a document may have while it is patched. The patched object must be
+/// shallower than that.
+const MAX_DEPTH: usize = 1024;
+
+/// An upper bound of a document's depth: operations move parts to where they are deeper.
+struct Depth(usize);
+
+impl Depth {
+    fn of(doc: &Value) -> Self {
+        Depth(depth(doc))
+    }
+
+    /// What the operation will make of it. Only when that is too much is the document looked at.
+    fn grow(&mut self, op: &Operation<'_>, doc: &Value) -> Result<(), JsonPatchError> {
+        let grown = self.after(op);
+        if grown <= MAX_DEPTH {
+            self.0 = grown;
+            return Ok(());
+        }
+        self.0 = depth(doc);
+        if self.0 > MAX_DEPTH / 2 {
+            return Err(JsonPatchError::TooDeep);
+        }
+        let grown = self.after(op);
+        self.0 = grown;
+        if grown <= MAX_DEPTH { Ok(()) } else { Err(JsonPatchError::TooDeep) }
+    }
+
+    fn after(&self, op: &Operation<'_>) -> usize {
+        let parts = |member: &str| op.members[member].str().bytes().filter(|c| *c == b'/').count();
+        let part = match op.members["op"].str() {
+            "add" | "replace" => depth(op.value()),
+            "move" | "copy" => self.0.saturating_sub(parts("from")),
+            _ => return self.0,
+        };
+        self.0.max(parts("path") + part)
+    }
+}
+
+/// How many objects and lists are in each other.
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Object(o) => o.0.iter().map(|(_, value)| depth(value)).max(),
+        Value::Array(items) => items.iter().map(depth).max(),
+        _ => return 0,
+    };
+    1 + below.unwrap_or(0)
+}
+
 /// The size as JSON; nothing for null, as upstream counts.
 fn size(value: &Value) -> usize {
     if value.is_null() { 0 } else { serde_json::to_vec(value).map_or(0, |text| text.len()) }
@@ -333,12 +388,17 @@ fn remove(place: &mut Value, key: &str, context: &str) -> Result<Value, JsonPatc
 /// Equal, whatever the order of fields.
 pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.0.iter().all(|(k, v)| has(b, k, v)),
+        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && same_entries(a, b),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
         (a, b) => a == b,
     }
 }
 
-fn has(object: &Object, key: &str, value: &Value) -> bool {
-    object.get(key).is_some_and(|found| equal(found, value))
+/// Whether two objects of as many entries have the same ones; mostly they come in the same order.
+fn same_entries(a: &Object, b: &Object) -> bool {
+    let in_order = a.0.iter().zip(&b.0).take_while(|((k, _), (l, _))| k == l).count();
+    let ((a, rest_a), (b, rest_b)) = (a.0.split_at(in_order), b.0.split_at(in_order));
+    let others: HashMap<&str, &Value> = rest_b.iter().map(|(key, value)| (key.as_ref(), value)).collect();
+    a.iter().zip(b).all(|((_, v), (_, w))| equal(v, w))
+        && rest_a.iter().all(|(key, v)| others.get(key.as_ref()).is_some_and(|w| equal(v, w)))
 }

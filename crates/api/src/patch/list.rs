@@ -1,6 +1,7 @@
 //! Lists under strategic merge patch: scalars as sets, objects by their merge key, and the order of both.
 
 use super::json::equal;
+use super::places::Places;
 use super::strategic::{
     DIRECTIVE, Meta, StrategicPatchError as Error, merge as merge_object, unknown_directive, without_directives,
 };
@@ -32,10 +33,11 @@ fn merge_or_delete(
     }
     if !objects(&original, &patch)? {
         if delete {
-            original.retain(|item| !contains(&patch, item, None));
+            let gone = Places::of(&patch, None);
+            original.retain(|item| !gone.has(item));
             return Ok(original);
         }
-        let merged = unique(original.iter().chain(&patch));
+        let merged = unique(original.iter().chain(&patch).cloned().collect());
         return arrange(merged, &patch, &original, meta.key.unwrap_or_default(), false);
     }
     let key = meta.key.ok_or_else(|| Error::NoKeyDeclared(kind(meta.shape)))?;
@@ -44,15 +46,16 @@ fn merge_or_delete(
         slots.clear();
     }
     let mut merged = original.clone();
+    let mut places = Places::of(&original, Some(key));
     for item in &patch {
-        let value = key_value(item, key)?;
-        match find(&merged, key, value)? {
+        match places.first(key_value(item, key)?) {
             Some(at) => merged[at] = merge_item(std::mem::take(&mut merged[at]), item.clone(), meta)?,
             None => {
                 if let Some(slot) = slots.get_mut(merged.len()) {
                     *slot = item.clone();
                 }
                 merged.push(item.clone());
+                places.push(item);
             }
         }
     }
@@ -145,13 +148,14 @@ fn arrange(
             key_value(item, key)?;
         }
     }
-    let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|i| contains(order, i, key));
-    sort(&mut named, order, key);
-    sort(&mut others, server, key);
+    let (order, server) = (Places::of(order, key), Places::of(server, key));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| order.has(item));
+    sort(&mut named, &order);
+    sort(&mut others, &server);
     let mut out = Vec::with_capacity(named.len() + others.len());
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
     while let (Some(other), Some(next)) = (others.peek(), named.peek()) {
-        let before = matches!((place(server, other, key), place(server, next, key)), (Some(a), Some(b)) if a < b);
+        let before = matches!((server.place(other), server.place(next)), (Some(a), Some(b)) if a < b);
         out.extend(if before { others.next() } else { named.next() });
     }
     out.extend(named);
@@ -159,45 +163,41 @@ fn arrange(
     Ok(out)
 }
 
+/// Upstream sorts so few by insertion.
+const FEW: usize = 12;
+
 /// Into the order of a list.
-fn sort(items: &mut [Value], order: &[Value], key: Option<&str>) {
-    if items.iter().all(|item| contains(order, item, key)) {
-        return items.sort_by_key(|item| place(order, item, key));
+fn sort(items: &mut Vec<Value>, order: &Places<'_>) {
+    let mut placed: Vec<(Option<usize>, Value)> =
+        std::mem::take(items).into_iter().map(|item| (order.place(&item), item)).collect();
+    if placed.len() > FEW || placed.iter().all(|(place, _)| place.is_some()) {
+        placed.sort_by_key(|(place, _)| *place);
+    } else {
+        insert_sorted(&mut placed);
     }
-    // Items that the list doesn't hold are less than all, and all are less than they: where that leads depends on
-    // how one sorts, so this is how upstream does.
-    let less = |a: &Value, b: &Value| match (place(order, a, key), place(order, b, key)) {
+    items.extend(placed.into_iter().map(|(_, item)| item));
+}
+
+/// Items that the list doesn't hold are less than all, and all are less than they: where that leads depends on how one
+/// sorts, so this is how upstream does.
+fn insert_sorted(placed: &mut [(Option<usize>, Value)]) {
+    let less = |a: Option<usize>, b: Option<usize>| match (a, b) {
         (Some(a), Some(b)) => a < b,
         _ => true,
     };
-    for end in 1..items.len() {
+    for end in 1..placed.len() {
         let mut at = end;
-        while at > 0 && less(&items[at], &items[at - 1]) {
-            items.swap(at, at - 1);
+        while at > 0 && less(placed[at].0, placed[at - 1].0) {
+            placed.swap(at, at - 1);
             at -= 1;
         }
     }
 }
 
-fn place(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
-    list.iter().position(|other| match key {
-        Some(key) => equal(&item[key], &other[key]),
-        None => equal(item, other),
-    })
-}
-
-fn contains(list: &[Value], item: &Value, key: Option<&str>) -> bool {
-    place(list, item, key).is_some()
-}
-
-fn unique<'a>(items: impl Iterator<Item = &'a Value>) -> Vec<Value> {
-    let mut out: Vec<Value> = Vec::new();
-    for item in items {
-        if !contains(&out, item, None) {
-            out.push(item.clone());
-        }
-    }
-    out
+fn unique(all: Vec<Value>) -> Vec<Value> {
+    let places = Places::of(&all, None);
+    let first: Vec<bool> = all.iter().enumerate().map(|(at, item)| places.place(item) == Some(at)).collect();
+    all.into_iter().zip(first).filter_map(|(item, first)| first.then_some(item)).collect()
 }
 
 /// Carries out `$patch: delete` items, takes directives out of the patch, and says whether it replaces the list.
@@ -207,20 +207,20 @@ fn take_directives(
     key: &str,
     slots: &mut [Value],
 ) -> Result<bool, Error> {
+    if patch.iter().all(|item| item.get(DIRECTIVE).is_none()) {
+        return Ok(false);
+    }
     let mut replace = false;
+    let places = Places::of(original, Some(key));
+    let mut left = Remaining::of(original, slots);
     for item in std::mem::take(patch) {
         match item.get(DIRECTIVE) {
             None => patch.push(item),
             Some(directive) => match directive.str() {
                 "delete" => {
                     let value = key_value(&item, key)?;
-                    while let Some(at) = find(original, key, value)? {
-                        original.remove(at);
-                        let end = original.len().min(slots.len());
-                        if at < end {
-                            slots[at..end].clone_from_slice(&original[at..end]);
-                        }
-                    }
+                    let has_key = |at: &usize| original[*at].get(key).is_some();
+                    places.all(value).filter(has_key).for_each(|at| left.remove(at));
                 }
                 "replace" => replace = true,
                 "merge" => return Err(Error::MergeDirective),
@@ -228,20 +228,47 @@ fn take_directives(
             },
         }
     }
+    *original = left.finish();
     Ok(replace)
 }
 
-/// The first item whose merge key has this value.
-fn find(list: &[Value], key: &str, value: &Value) -> Result<Option<usize>, Error> {
-    for (at, item) in list.iter().enumerate() {
-        if !matches!(item, Value::Object(_)) {
-            return Err(Error::ItemNotMap(at));
+/// A list that items are taken out of, each moving those behind it: what that leaves where they were stays in `slots`.
+struct Remaining<'v> {
+    items: &'v [Value],
+    there: Vec<bool>,
+    count: usize,
+    /// Behind the last item that is still there.
+    end: usize,
+    slots: &'v mut [Value],
+}
+
+impl<'v> Remaining<'v> {
+    fn of(items: &'v [Value], slots: &'v mut [Value]) -> Self {
+        Remaining { items, there: vec![true; items.len()], count: items.len(), end: items.len(), slots }
+    }
+
+    /// Takes out the item that stood at a place in the beginning.
+    fn remove(&mut self, at: usize) {
+        if !std::mem::take(&mut self.there[at]) {
+            return;
         }
-        if item.get(key).is_some_and(|found| equal(found, value)) {
-            return Ok(Some(at));
+        self.count -= 1;
+        if let Some(slot) = self.slots.get_mut(self.count) {
+            *slot = self.items[self.end - 1].clone();
+        }
+        while self.end > 0 && !self.there[self.end - 1] {
+            self.end -= 1;
         }
     }
-    Ok(None)
+
+    fn finish(self) -> Vec<Value> {
+        let left = self.items.iter().zip(&self.there).filter(|(_, there)| **there);
+        let left: Vec<Value> = left.map(|(item, _)| item.clone()).collect();
+        for (slot, item) in self.slots.iter_mut().zip(&left) {
+            slot.clone_from(item);
+        }
+        left
+    }
 }
 
 fn key_value<'a>(item: &'a Value, key: &str) -> Result<&'a Value, Error> {

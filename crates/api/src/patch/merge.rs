@@ -1,6 +1,7 @@
 //! JSON merge patch (RFC 7386), as evanphx/json-patch 4 has it: nulls are also pruned inside lists that are
 //! new or take the place of something else.
 
+use super::entries::Entries;
 use crate::status::Status;
 use crate::value::{Object, Value};
 
@@ -26,7 +27,8 @@ pub fn check_merge_patch(patch: &Value) -> Result<(), Status> {
     Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {found} {text}")))
 }
 
-fn merge(doc: &mut Object, patch: &Object) {
+fn merge(object: &mut Object, patch: &Object) {
+    let mut doc = Entries::of(std::mem::take(object), patch.len());
     for (key, new) in &patch.0 {
         if new.is_null() {
             doc.remove(key);
@@ -37,9 +39,10 @@ fn merge(doc: &mut Object, patch: &Object) {
             // In place of an object, something else is taken as it is.
             (Some(old @ Value::Object(_)), new) => *old = new.clone(),
             (Some(old), new) => *old = pruned(new),
-            (None, new) => doc.0.push((key.clone(), pruned(new))),
+            (None, new) => doc.put(key.clone(), pruned(new)),
         }
     }
+    *object = doc.into_object();
 }
 
 /// Without null fields, at any depth; null items stay.

@@ -1,11 +1,13 @@
 //! Strategic merge patch: how lists and objects merge is said by the schema, and by directives in the patch
 //! (apimachinery `util/strategicpatch`).
 
+use super::entries::Entries;
 use super::list;
 use crate::field::printed;
 use crate::schema::{PatchStrategy, Scalar, Shape, TypeRef};
 use crate::status::Status;
-use crate::value::{Object, Value};
+use crate::value::{Key, Object, Value};
+use std::collections::HashSet;
 
 /// Replaces or deletes the object that it stands in.
 pub(super) const DIRECTIVE: &str = "$patch";
@@ -195,6 +197,7 @@ pub(super) fn merge(mut original: Object, mut patch: Object, shape: Shape<'_>) -
     }
     retain_keys(&mut original, &mut patch)?;
     set_order(&mut original, &mut patch, shape)?;
+    let mut original = Entries::of(original, patch.len());
     for (name, new) in patch.0 {
         if name.starts_with(DELETE_FROM) {
             let name = below(&name, DELETE_FROM).ok_or(StrategicPatchError::PrimitiveList)?;
@@ -205,7 +208,7 @@ pub(super) fn merge(mut original: Object, mut patch: Object, shape: Shape<'_>) -
             merge_field(&mut original, name, new, shape)?;
         }
     }
-    Ok(original)
+    Ok(original.into_object())
 }
 
 pub(super) fn unknown_directive(directive: &Value, map: Object) -> StrategicPatchError {
@@ -217,12 +220,7 @@ fn below<'a>(name: &'a str, directive: &str) -> Option<&'a str> {
     name.strip_prefix(directive)?.strip_prefix('/')
 }
 
-fn merge_field(
-    original: &mut Object,
-    name: crate::value::Key,
-    new: Value,
-    shape: Shape<'_>,
-) -> Result<(), StrategicPatchError> {
+fn merge_field(original: &mut Entries, name: Key, new: Value, shape: Shape<'_>) -> Result<(), StrategicPatchError> {
     let place = original.get_mut(&name);
     let merged = match (place.map(std::mem::take), new) {
         (Some(Value::Object(old)), Value::Object(new)) => {
@@ -240,14 +238,14 @@ fn merge_field(
         }
     };
     match merged {
-        Some(value) => *original.entry(name) = value,
-        None => drop(original.remove(&name)),
+        Some(value) => original.put(name, value),
+        None => original.remove(&name),
     }
     Ok(())
 }
 
 /// `$deleteFromPrimitiveList/name`: nothing happens where there is no such list.
-fn delete_from(original: &mut Object, name: &str, gone: Value, shape: Shape<'_>) -> Result<(), StrategicPatchError> {
+fn delete_from(original: &mut Entries, name: &str, gone: Value, shape: Shape<'_>) -> Result<(), StrategicPatchError> {
     if gone.is_null() {
         original.remove(name);
         return Ok(());
@@ -263,7 +261,8 @@ fn delete_from(original: &mut Object, name: &str, gone: Value, shape: Shape<'_>)
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), StrategicPatchError> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(keys) = keys else { return Err(StrategicPatchError::RetainKeys) };
-    let kept = |name: &str| keys.iter().any(|k| k.as_str() == Some(name));
+    let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let kept = |name: &str| keys.contains(name);
     let free =
         |name: &str, new: &Value| new.is_null() || name.starts_with(DELETE_FROM) || name.starts_with(ELEMENT_ORDER);
     if !patch.0.iter().all(|(name, new)| free(name, new) || kept(name)) {

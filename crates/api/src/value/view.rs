@@ -181,6 +181,7 @@ impl<'de> de::Visitor<'de> for Untyped {
         while let Some((k, v)) = map.next_entry::<String, Value>()? {
             entries.push((Cow::Owned(k), v));
         }
+        crate::codec::keep_last(&mut entries, &mut |_| {});
         Ok(Value::Object(Object(entries)))
     }
 }

@@ -33,8 +33,13 @@ impl Receiver {
     pub(super) fn load(file: &Path) -> Result<Self, String> {
         let told = |why: String| format!("kubeconfig {}: {why}", file.display());
         let text = std::fs::read(file).map_err(|e| told(e.to_string()))?;
-        let value = codec::parse_yaml(&text).map_err(|e| told(e.to_string()))?;
-        Kubeconfig { value: &value, dir: file.parent().unwrap_or(Path::new(".")) }.receiver().map_err(told)
+        Self::read(&text, file.parent().unwrap_or(Path::new("."))).map_err(told)
+    }
+
+    /// From a file's content; files that it names are relative to a directory.
+    pub(super) fn read(text: &[u8], dir: &Path) -> Result<Self, String> {
+        let value = codec::parse_yaml(text).map_err(|e| e.to_string())?;
+        Kubeconfig { value: &value, dir }.receiver()
     }
 }
 

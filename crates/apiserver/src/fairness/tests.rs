@@ -141,6 +141,7 @@ async fn seats_held_after_a_write_become_free_by_themselves() {
     // Four seats' worth of watches, in a level whose requests are one seat wide: for 20 ms.
     let used = || fairness.levels.lock()["all"].level.look(|set, _| set.counts().2);
     assert_eq!(used(), 1);
+    // Time is paused: nothing waits here.
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(used(), 0);
     drop(watches);

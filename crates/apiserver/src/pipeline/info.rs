@@ -37,7 +37,7 @@ pub(super) fn is_long_running(info: &RequestInfo) -> bool {
         && (matches!(info.verb.as_str(), "watch" | "proxy") || streams.contains(&info.subresource.as_str()))
 }
 
-fn parse(method: &Method, path: &str, query: &str) -> Result<RequestInfo, Status> {
+pub(super) fn parse(method: &Method, path: &str, query: &str) -> Result<RequestInfo, Status> {
     let mut info = RequestInfo {
         path: path.to_owned(),
         verb: method.as_str().to_lowercase(),

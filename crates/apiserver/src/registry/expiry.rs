@@ -1,7 +1,8 @@
 //! Events end by themselves an hour after their last write (upstream `--event-ttl`).
 //!
 //! One task follows the cache of events and sleeps until the next one is due; it holds one deadline per event
-//! there is. After a restart an event's age is what its own times say.
+//! there is. After a restart an event's age is what its own times say, beside those of the newest one: a clock that has
+//! jumped ahead ends none.
 
 use super::Scope;
 use super::options::DeleteOptions;
@@ -85,9 +86,11 @@ impl Due {
     fn of(snapshot: Snapshot, ttl: Duration) -> Self {
         let mut due = Due::default();
         let (now, wall) = (Instant::now(), jiff::Timestamp::now());
-        for entry in snapshot.entries {
-            let left = ttl.saturating_sub(age(&entry.decode(), wall));
-            due.set(entry.key.clone(), now + left);
+        let times = snapshot.entries.iter().map(|entry| (entry.key.clone(), written(&entry.decode())));
+        let times: Vec<(String, Option<jiff::Timestamp>)> = times.collect();
+        let newest = times.iter().filter_map(|(_, time)| *time).max().map_or(wall, |newest| newest.min(wall));
+        for (key, time) in times {
+            due.set(key, now + ttl.saturating_sub(age(time, newest)));
         }
         due
     }
@@ -123,16 +126,20 @@ impl Due {
     }
 }
 
-/// How long ago an event says it was last written.
-fn age(event: &Value, now: jiff::Timestamp) -> Duration {
+/// When an event says it was last written.
+fn written(event: &Value) -> Option<jiff::Timestamp> {
     let times = [
         event.meta("creationTimestamp"),
         event["lastTimestamp"].str(),
         event["eventTime"].str(),
         event["series"]["lastObservedTime"].str(),
     ];
-    let newest = times.into_iter().filter_map(|t| t.parse::<jiff::Timestamp>().ok()).max().unwrap_or(now);
-    Duration::try_from(now.duration_since(newest)).unwrap_or_default()
+    times.into_iter().filter_map(|t| t.parse::<jiff::Timestamp>().ok()).max()
+}
+
+/// How long that is ago; an event without times is new.
+fn age(time: Option<jiff::Timestamp>, now: jiff::Timestamp) -> Duration {
+    time.and_then(|time| Duration::try_from(now.duration_since(time)).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -144,10 +151,10 @@ mod tests {
     fn an_event_is_as_old_as_its_newest_time() {
         let now: jiff::Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
         let event = value!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "lastTimestamp": "2026-01-01T00:30:00Z"});
-        assert_eq!(age(&event, now), Duration::from_secs(1800));
-        assert_eq!(age(&Value::object(), now), Duration::ZERO);
+        assert_eq!(age(written(&event), now), Duration::from_secs(1800));
+        assert_eq!(age(written(&Value::object()), now), Duration::ZERO);
         let ahead = value!({"metadata": {"creationTimestamp": "2027-01-01T00:00:00Z"}});
-        assert_eq!(age(&ahead, now), Duration::ZERO);
+        assert_eq!(age(written(&ahead), now), Duration::ZERO);
     }
 
     #[test]

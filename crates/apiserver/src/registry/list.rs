@@ -137,6 +137,12 @@ impl Scope<'_> {
     }
 }
 
+/// Whether a token for the rest of a list can be read.
+#[cfg(any(test, feature = "properties"))]
+pub(crate) fn continue_of(token: &str) -> Result<(String, i64), Status> {
+    decode_continue(token, "")
+}
+
 /// A resourceVersion of a request.
 pub(super) fn parse_revision(text: &str) -> Result<Revision, Status> {
     text.parse().map_err(|_| {

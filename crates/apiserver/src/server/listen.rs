@@ -28,7 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 16_384;
 const MAX_STREAMS: u32 = 250;
-const MAX_HEADERS: usize = 64 << 10;
+/// What Go's server takes, and upstream with it.
+const MAX_HEADERS: usize = 1 << 20;
+/// How long nothing is accepted when there are no descriptors or buffers left: until running connections end, the next
+/// attempt would fail at once again.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +77,7 @@ impl Api {
     /// Answers on a bound socket until `shutdown`.
     pub async fn serve_on(&self, listener: Listener, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let room = Arc::new(Semaphore::new(room()));
         tracing::info!(address = %listener.address(), "serving");
         if self.config().bind.port() == 0 {
             // Only now is it known which port pods reach this server at.
@@ -99,9 +103,8 @@ impl Api {
                     });
                 }
                 Err(error) => {
-                    // Out of descriptors, mostly: give running connections a moment to end.
                     tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(BREATH).await;
                 }
             }
         }
@@ -114,6 +117,13 @@ impl Api {
         self.stop();
         self.close_audit().await;
     }
+}
+
+/// How many connections are open at once: of the files that this process may have open, a quarter is left for all else.
+fn room() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    (files - files / 4).clamp(1, MAX_CONNECTIONS)
 }
 
 async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: SocketAddr) {
@@ -133,7 +143,7 @@ async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: S
     let told = goaway.clone();
     let service = service_fn(move |request| answer(api.clone(), request, peer, chain.clone(), goaway.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE * 3).max_buf_size(MAX_HEADERS * 2);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE * 3).max_buf_size(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -9,6 +9,8 @@ mod backend;
 mod location;
 mod log;
 mod options;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 pub(crate) mod proxy;
 pub(crate) mod relay;
 mod translate;

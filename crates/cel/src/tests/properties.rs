@@ -93,13 +93,19 @@ fn expression() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_compiler_never_panics(pieces in prop::collection::vec(piece(), 0..40)) {
-        let env = Env::new().with_dyn("object").with_dyn("x").with_patches();
-        if let Ok(program) = env.compile(&pieces.concat()) {
-            let object = value!({"spec": [1, 2], "a": {"b": "c"}});
-            let activation = Activation::new().with("object", Val::of(&object)).with("x", Val::Int(1));
-            let _ = program.eval(&activation, 10_000).result.map(|v| v.to_string());
-            let _ = program.estimate();
+        crate::properties::expressions(pieces.concat().as_bytes());
+    }
+
+    #[test]
+    fn known_expressions_may_be_mangled(at in 0..200usize, changes in prop::collection::vec((0..400usize, 0..8usize, piece()), 1..4)) {
+        let known: Vec<&str> = include_str!("values.rs").split('"').skip(1).step_by(2).filter(|t| t.len() > 3).collect();
+        let mut text: Vec<char> = known[at * 7919 % known.len()].replace('\\', "").chars().collect();
+        for (place, gone, piece) in changes {
+            let from = place % (text.len() + 1);
+            let to = (from + gone).min(text.len());
+            text.splice(from..to, piece.chars());
         }
+        crate::properties::expressions(text.into_iter().collect::<String>().as_bytes());
     }
 
     #[test]

@@ -12,6 +12,11 @@ use std::fmt;
 /// A promise that was not kept. Calls and streams are named by their place in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
+    /// Something that was left before the faults is not as it was.
+    Lost {
+        /// What, and how it is now.
+        what: String,
+    },
     /// A value was seen that nobody wrote, whose write was refused, or that had not been sent yet.
     Phantom {
         /// Where it was seen.

@@ -49,7 +49,7 @@ impl Api {
         Ok((response.status().as_u16(), response.into_body()))
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Option<Json>) -> Result<(u16, Json), Trouble> {
+    pub(super) async fn ask(&self, method: &str, path: &str, body: Option<Json>) -> Result<(u16, Json), Trouble> {
         let answer = async {
             let (code, body) = self.send(method, path, body).await?;
             let bytes = body.collect().await.map_err(|e| e.to_string())?.to_bytes();

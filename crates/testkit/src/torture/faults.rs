@@ -1,5 +1,7 @@
 //! What can go wrong, and putting it right again.
 
+use super::clock::Clock;
+use super::packets::Packets;
 use super::proxy::{Mode, Proxy};
 use super::random::Random;
 use super::servers::Servers;
@@ -13,6 +15,7 @@ use std::time::Duration;
 pub(super) struct Site {
     servers: Servers,
     etcd: Option<Etcd>,
+    packets: Option<Packets>,
 }
 
 /// Members, and the ways to them.
@@ -30,6 +33,7 @@ struct Etcd {
 enum Fault {
     KillServer(usize),
     StallServer(usize),
+    MoveClock(usize, i64),
     FillDisk,
     KillMember(usize),
     StallMember(usize),
@@ -37,6 +41,10 @@ enum Fault {
     FreezeMember(usize),
     CutLinks(usize),
     FreezeLink(usize, usize),
+    /// Between a server and a member.
+    LosePackets(usize, usize),
+    /// Between a member and the others.
+    LosePeerPackets(usize),
 }
 
 const MEMBERS: usize = 3;
@@ -50,14 +58,18 @@ impl Site {
                 (etcd.flags(), Some(etcd))
             }
         };
-        let mut servers = Servers::new(plan, flags).await;
+        let mut servers = Servers::new(&plan.kaji, &format!("torture-{}", plan.seed), flags).await;
         if etcd.is_none() {
             servers.with_disk();
         }
         // All at once: they must agree on what a fresh cluster holds.
         servers.start_missing();
         servers.until_ready().await;
-        Site { servers, etcd }
+        if !servers.have_clocks() {
+            eprintln!("no wrong clocks in this run: libfaketime is not there; Debian's package is faketime");
+        }
+        let packets = etcd.as_ref().and_then(|_| Packets::new());
+        Site { servers, etcd, packets }
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -83,23 +95,27 @@ impl Site {
     fn choose(&self, random: &mut Random) -> Fault {
         let server = random.index(self.servers.len());
         let member = random.index(MEMBERS);
-        let own = [Fault::KillServer(server), Fault::StallServer(server), Fault::FillDisk];
-        let theirs = [
-            Fault::KillMember(member),
-            Fault::StallMember(member),
-            Fault::CutMember(member),
-            Fault::FreezeMember(member),
-            Fault::CutLinks(server),
-            Fault::FreezeLink(server, member),
-        ];
-        match self.etcd {
-            None if self.servers.disk().is_some() => own[random.index(3)],
-            None => own[random.index(2)],
-            Some(_) => match random.index(8) {
-                i @ 0..2 => own[i],
-                i => theirs[i - 2],
-            },
+        let mut faults = vec![Fault::KillServer(server), Fault::StallServer(server)];
+        if self.servers.have_clocks() {
+            faults.push(Fault::MoveClock(server, Clock::choose(random)));
         }
+        if self.servers.disk().is_some() {
+            faults.push(Fault::FillDisk);
+        }
+        if self.etcd.is_some() {
+            faults.extend([
+                Fault::KillMember(member),
+                Fault::StallMember(member),
+                Fault::CutMember(member),
+                Fault::FreezeMember(member),
+                Fault::CutLinks(server),
+                Fault::FreezeLink(server, member),
+            ]);
+        }
+        if self.packets.is_some() {
+            faults.extend([Fault::LosePackets(server, member), Fault::LosePeerPackets(member)]);
+        }
+        faults[random.index(faults.len())]
     }
 
     fn apply(&mut self, fault: Fault, recorder: &Recorder) {
@@ -107,6 +123,7 @@ impl Site {
         match (fault, &mut self.etcd) {
             (Fault::KillServer(i), _) => self.servers.kill(i),
             (Fault::StallServer(i), _) => self.servers.stall(i),
+            (Fault::MoveClock(i, seconds), _) => self.servers.set_clock(i, seconds),
             (Fault::FillDisk, _) => self.servers.disk().into_iter().for_each(super::disk::Disk::fill),
             (Fault::KillMember(i), Some(etcd)) => {
                 etcd.cluster.kill(i);
@@ -117,6 +134,8 @@ impl Site {
             (Fault::FreezeMember(i), Some(etcd)) => etcd.peers[i].set(Mode::Freeze),
             (Fault::CutLinks(i), Some(etcd)) => etcd.links[i].iter().for_each(|link| link.set(Mode::Cut)),
             (Fault::FreezeLink(i, member), Some(etcd)) => etcd.links[i][member].set(Mode::Freeze),
+            (Fault::LosePackets(i, member), Some(etcd)) => lost(&self.packets, etcd.links[i][member].port),
+            (Fault::LosePeerPackets(i), Some(etcd)) => lost(&self.packets, etcd.peers[i].port),
             (_, None) => {}
         }
     }
@@ -129,7 +148,13 @@ impl Site {
         if let Some(disk) = self.servers.disk() {
             disk.make_room();
         }
-        (0..self.servers.len()).for_each(|i| self.servers.wake(i));
+        if let Some(packets) = &self.packets {
+            packets.pass();
+        }
+        (0..self.servers.len()).for_each(|i| {
+            self.servers.set_clock(i, 0);
+            self.servers.wake(i);
+        });
         self.servers.start_missing();
         recorder.fault("undone");
     }
@@ -139,6 +164,12 @@ impl Site {
         self.undo(recorder);
         self.servers.until_ready().await;
         recorder.fault("healed");
+    }
+}
+
+fn lost(packets: &Option<Packets>, port: u16) {
+    if let Some(packets) = packets {
+        packets.lose(&[port]);
     }
 }
 

@@ -1,8 +1,9 @@
 //! `kaji apiserver` processes, and clients of theirs.
 
+use super::PATIENCE;
 use super::api::Api;
+use super::clock::Clock;
 use super::disk::Disk;
-use super::{PATIENCE, Plan};
 use kaji_cluster::DataDir;
 use kaji_cluster::material::{Material, ServingNames};
 use kaji_pki::Subject;
@@ -12,9 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// All servers; they share keys and, with etcd, the store.
-pub(super) struct Servers {
+pub(crate) struct Servers {
     dir: PathBuf,
     kaji: PathBuf,
+    material: Material,
     flags: Vec<String>,
     servers: Vec<Server>,
     disk: Option<Disk>,
@@ -26,12 +28,13 @@ struct Server {
     flags: Vec<String>,
     child: Option<Child>,
     api: Api,
+    clock: Option<Clock>,
 }
 
 impl Servers {
-    /// Prepares keys; `flags` are one server's own.
-    pub(super) async fn new(plan: &Plan, flags: Vec<Vec<String>>) -> Self {
-        let dir = std::env::temp_dir().join(format!("kaji-torture-{}-{}", std::process::id(), plan.seed));
+    /// Prepares keys in a directory of that name; `flags` are one server's own.
+    pub(crate) async fn new(kaji: &Path, name: &str, flags: Vec<Vec<String>>) -> Self {
+        let dir = std::env::temp_dir().join(format!("kaji-{name}-{}", std::process::id()));
         // A leftover of a killed run.
         let _ = std::fs::remove_dir_all(&dir);
         let data = DataDir::open(&dir).expect("the temporary directory can be written");
@@ -41,9 +44,10 @@ impl Servers {
         for own in flags {
             let port = kaji_store::etcd_process::free_port();
             let api = Api::connect(&kubeconfig(&material, port)).await;
-            servers.push(Server { port, flags: own, child: None, api });
+            let clock = Clock::of(kaji, dir.join(format!("clock-{}", servers.len())));
+            servers.push(Server { port, flags: own, child: None, api, clock });
         }
-        Servers { dir, kaji: plan.kaji.clone(), flags: common, servers, disk: None, keep: false }
+        Servers { dir, kaji: kaji.to_owned(), material, flags: common, servers, disk: None, keep: false }
     }
 
     /// Where an embedded store may lie: a file system that can be filled up, if there is one.
@@ -61,7 +65,22 @@ impl Servers {
         self.dir.join("small")
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// The keys behind everybody's certificates.
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
+    }
+
+    /// Where a server listens.
+    pub(crate) fn port(&self, i: usize) -> u16 {
+        self.servers[i].port
+    }
+
+    /// A server's process, if it runs.
+    pub(crate) fn pid(&self, i: usize) -> Option<u32> {
+        self.servers[i].child.as_ref().map(Child::id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.servers.len()
     }
 
@@ -70,7 +89,7 @@ impl Servers {
         self.servers.iter().map(|s| s.api.clone()).collect()
     }
 
-    pub(super) fn start(&mut self, i: usize) {
+    pub(crate) fn start(&mut self, i: usize) {
         let log = File::append(&self.dir.join(format!("server-{i}.log")));
         let mut command = match &self.disk {
             Some(disk) => {
@@ -81,6 +100,9 @@ impl Servers {
             None => Command::new(&self.kaji),
         };
         let server = &mut self.servers[i];
+        if let Some(clock) = &server.clock {
+            clock.apply(&mut command);
+        }
         command
             .arg("apiserver")
             .args(&self.flags)
@@ -94,7 +116,7 @@ impl Servers {
         server.child = Some(command.spawn().expect("the program can be started"));
     }
 
-    pub(super) fn kill(&mut self, i: usize) {
+    pub(crate) fn kill(&mut self, i: usize) {
         if let Some(mut child) = self.servers[i].child.take() {
             child.kill().expect("it is our child");
             child.wait().expect("it was killed");
@@ -102,7 +124,7 @@ impl Servers {
     }
 
     /// Starts those that have ended, by us or by themselves.
-    pub(super) fn start_missing(&mut self) {
+    pub(crate) fn start_missing(&mut self) {
         for i in 0..self.servers.len() {
             let ended = |c: &mut Child| c.try_wait().expect("it is our child").is_some();
             if self.servers[i].child.as_mut().is_none_or(ended) {
@@ -111,11 +133,23 @@ impl Servers {
         }
     }
 
-    pub(super) fn stall(&self, i: usize) {
+    /// Sets a server's clock wrong by so many seconds, if it has one of its own.
+    pub(crate) fn set_clock(&self, i: usize, seconds: i64) {
+        if let Some(clock) = &self.servers[i].clock {
+            clock.set(seconds);
+        }
+    }
+
+    /// Whether clocks can be moved.
+    pub(crate) fn have_clocks(&self) -> bool {
+        self.servers.iter().all(|server| server.clock.is_some())
+    }
+
+    pub(crate) fn stall(&self, i: usize) {
         self.signal(i, rustix::process::Signal::STOP);
     }
 
-    pub(super) fn wake(&self, i: usize) {
+    pub(crate) fn wake(&self, i: usize) {
         self.signal(i, rustix::process::Signal::CONT);
     }
 
@@ -127,7 +161,7 @@ impl Servers {
     }
 
     /// Waits until all say that they are ready.
-    pub(super) async fn until_ready(&mut self) {
+    pub(crate) async fn until_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         for i in 0..self.servers.len() {
             while let Err(last) = self.servers[i].api.ready().await {
@@ -145,7 +179,7 @@ impl Servers {
     }
 
     /// The directory stays when the run ends.
-    pub(super) fn keep(&mut self) -> &Path {
+    pub(crate) fn keep(&mut self) -> &Path {
         self.keep = true;
         &self.dir
     }

@@ -7,12 +7,19 @@ use crate::codec::{MAX_DEPTH, lossy, scalar};
 use crate::quantity::Quantity;
 use crate::schema::canonical::{self, Frame};
 use crate::schema::{Alternative, FieldRef, ListRef, MapRef, Scalar, Shape, TypeRef};
-use crate::value::{Key, Object, Value};
+use crate::value::{Key, Value};
 use std::borrow::Cow;
 
-/// An object's own message, and the type that its envelope names.
-pub(super) fn object(ty: TypeRef<'_>, raw: &[u8], api_version: &str, kind: &str) -> Result<Value, DecodeError> {
-    let mut decoder = Decoder { frame: Frame::default(), depth: 0 };
+/// An object's own message, and the type that its envelope names; `depth` objects and lists are around it.
+pub(super) fn object(
+    ty: TypeRef<'_>,
+    raw: &[u8],
+    api_version: &str,
+    kind: &str,
+    depth: usize,
+) -> Result<Value, DecodeError> {
+    let mut decoder = Decoder { frame: Frame::default(), depth };
+    decoder.deeper()?;
     let start = decoder.frame.open();
     for (name, word) in [("kind", kind), ("apiVersion", api_version)] {
         if let Some((place, _)) = ty.find(name, 0).filter(|_| !word.is_empty()) {
@@ -25,17 +32,15 @@ pub(super) fn object(ty: TypeRef<'_>, raw: &[u8], api_version: &str, kind: &str)
 
 struct Decoder {
     frame: Frame,
+    /// Objects and lists around the place at hand, as JSON has them: what is read here must be readable there.
     depth: usize,
 }
 
 impl Decoder {
     /// The fields of a message into the frame; those of an inline struct into its holder's, from `base` on.
     fn fields(&mut self, ty: TypeRef<'_>, raw: &[u8], start: usize, base: usize) -> Result<(), DecodeError> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(DecodeError("exceeded max depth".into()));
-        }
         let mut reader = Reader::new(raw);
+        let mut unsorted = Vec::new();
         while let Some((number, wire)) = reader.tag()? {
             let Some(field) = ty.wire().find(|f| u64::from(f.number()) == number) else {
                 reader.skip(wire)?;
@@ -47,11 +52,37 @@ impl Decoder {
                     self.fields(inner, message(&mut reader, wire)?, start, place)?;
                 }
                 _ if field.is_proto_only() => reader.skip(wire)?,
+                Shape::Map(map) => {
+                    if !self.map_entry(map, message(&mut reader, wire)?, start, place)? && !unsorted.contains(&place) {
+                        unsorted.push(place);
+                    }
+                }
                 shape => self.field(field, shape, &mut reader, wire, start, place)?,
             }
         }
-        self.depth -= 1;
+        for place in unsorted {
+            if let Value::Object(o) = self.frame.place(start, place, Value::object) {
+                canonical::sort(&mut o.0, |_| {});
+            }
+        }
         Ok(())
+    }
+
+    /// Goes into an object or a list.
+    fn deeper(&mut self) -> Result<(), DecodeError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(DecodeError("exceeded max depth".into())) } else { Ok(()) }
+    }
+
+    /// Adds an entry to a map; false if it is out of order there.
+    fn map_entry(&mut self, map: MapRef<'_>, raw: &[u8], start: usize, place: usize) -> Result<bool, DecodeError> {
+        self.deeper()?;
+        let (key, value) = self.entry(map, raw)?;
+        self.depth -= 1;
+        let Value::Object(o) = self.frame.place(start, place, Value::object) else { return Ok(true) };
+        let sorted = o.0.last().is_none_or(|(last, _)| *last < key);
+        o.0.push((key, value));
+        Ok(sorted)
     }
 
     fn field(
@@ -65,15 +96,11 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         match shape {
             Shape::List(list) if !list.wrapped => {
+                self.deeper()?;
                 let item = self.value(list.item(), reader, wire)?;
+                self.depth -= 1;
                 if let Value::Array(items) = self.frame.place(start, place, || Value::Array(vec![])) {
                     items.push(item);
-                }
-            }
-            Shape::Map(map) => {
-                let (key, value) = self.entry(map, message(reader, wire)?)?;
-                if let Value::Object(o) = self.frame.place(start, place, Value::object) {
-                    insert(o, key, value);
                 }
             }
             shape => {
@@ -99,7 +126,7 @@ impl Decoder {
 
     fn value(&mut self, shape: Shape<'_>, reader: &mut Reader<'_>, wire: WireType) -> Result<Value, DecodeError> {
         match shape {
-            Shape::Scalar(kind) => scalar_value(kind, reader, wire),
+            Shape::Scalar(kind) => scalar_value(kind, reader, wire, self.depth),
             Shape::Struct(ty) => self.object(ty, message(reader, wire)?),
             Shape::Either(ty, alternative) => self.either(ty, alternative, message(reader, wire)?),
             Shape::List(list) => self.wrapped(list, message(reader, wire)?),
@@ -108,12 +135,15 @@ impl Decoder {
     }
 
     fn object(&mut self, ty: TypeRef<'_>, raw: &[u8]) -> Result<Value, DecodeError> {
+        self.deeper()?;
         let start = self.frame.open();
         self.fields(ty, raw, start, 0)?;
+        self.depth -= 1;
         Ok(Value::Object(self.frame.close(ty, start)))
     }
 
     fn wrapped(&mut self, list: ListRef<'_>, raw: &[u8]) -> Result<Value, DecodeError> {
+        self.deeper()?;
         let mut items = vec![];
         let mut reader = Reader::new(raw);
         while let Some((number, wire)) = reader.tag()? {
@@ -122,6 +152,7 @@ impl Decoder {
                 _ => reader.skip(wire)?,
             }
         }
+        self.depth -= 1;
         Ok(Value::Array(items))
     }
 
@@ -134,7 +165,11 @@ impl Decoder {
                 (Alternative::Bool, 2, LEN) | (Alternative::List | Alternative::Strings, 1, LEN) => {
                     object = Some(self.object(ty, reader.bytes()?)?);
                 }
-                (Alternative::List, 2, LEN) => items.push(self.object(ty, reader.bytes()?)?),
+                (Alternative::List, 2, LEN) => {
+                    self.deeper()?;
+                    items.push(self.object(ty, reader.bytes()?)?);
+                    self.depth -= 1;
+                }
                 (Alternative::Strings, 2, LEN) => items.push(Value::from(reader.string()?)),
                 (_, _, wire) => reader.skip(wire)?,
             }
@@ -148,18 +183,6 @@ impl Decoder {
     }
 }
 
-/// Entries come sorted; one that does not is put where it belongs.
-fn insert(object: &mut Object, key: Key, value: Value) {
-    if object.0.last().is_none_or(|(last, _)| *last < key) {
-        object.0.push((key, value));
-        return;
-    }
-    match object.0.binary_search_by(|(k, _)| k.cmp(&key)) {
-        Ok(at) => object.0[at].1 = value,
-        Err(at) => object.0.insert(at, (key, value)),
-    }
-}
-
 fn expect(wire: WireType, expected: WireType) -> Result<(), DecodeError> {
     if wire == expected { Ok(()) } else { Err(DecodeError(format!("proto: wrong wireType = {wire}"))) }
 }
@@ -169,7 +192,7 @@ fn message<'b>(reader: &mut Reader<'b>, wire: WireType) -> Result<&'b [u8], Deco
     reader.bytes()
 }
 
-fn scalar_value(kind: Scalar, reader: &mut Reader<'_>, wire: WireType) -> Result<Value, DecodeError> {
+fn scalar_value(kind: Scalar, reader: &mut Reader<'_>, wire: WireType, depth: usize) -> Result<Value, DecodeError> {
     Ok(match kind {
         Scalar::Bool | Scalar::Int32 | Scalar::Int64 => {
             expect(wire, VARINT)?;
@@ -196,7 +219,7 @@ fn scalar_value(kind: Scalar, reader: &mut Reader<'_>, wire: WireType) -> Result
                 Scalar::Quantity => quantity(raw)?,
                 Scalar::IntOrString => int_or_string(raw)?,
                 _ => match first_bytes(raw)? {
-                    Some(json) => embedded(json)?,
+                    Some(json) => embedded(json, depth)?,
                     None => Value::Null,
                 },
             }
@@ -231,16 +254,16 @@ fn instant(raw: &[u8]) -> Result<Option<Instant>, DecodeError> {
     if raw.is_empty() {
         return Ok(None);
     }
-    let mut t = Instant { seconds: 0, nanos: 0 };
+    let (mut seconds, mut nanos) = (0, 0);
     let mut reader = Reader::new(raw);
     while let Some((number, wire)) = reader.tag()? {
         match (number, wire) {
-            (1, VARINT) => t.seconds = reader.int()?,
-            (2, VARINT) => t.nanos = u32::try_from(reader.int()?).unwrap_or_default(),
+            (1, VARINT) => seconds = reader.int()?,
+            (2, VARINT) => nanos = reader.int()?,
             (_, wire) => reader.skip(wire)?,
         }
     }
-    Ok(Some(t))
+    Instant::of(seconds, nanos).map(Some).map_err(DecodeError)
 }
 
 fn quantity(raw: &[u8]) -> Result<Value, DecodeError> {

@@ -1,58 +1,7 @@
 //! Objects with every field filled in, in every encoding, of four releases.
 
 use super::*;
-use flate2::read::GzDecoder;
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::Path;
-
-/// Golden objects by name (`core.v1.Pod`) and file ending; `None` (told aloud) where they are not at hand.
-fn golden(release: &str) -> Option<BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/golden");
-    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/reference/golden");
-    let name = format!("golden-{release}.tar.gz");
-    let Ok(packed) = std::fs::read(root.join(&name)).or_else(|_| std::fs::read(other.join(&name))) else {
-        eprintln!("skipped: {name} is not in ../shared/reference/golden");
-        return None;
-    };
-    let mut tar = vec![];
-    GzDecoder::new(packed.as_slice()).read_to_end(&mut tar).expect("a gzip file");
-    let mut found: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
-    for (path, content) in files(&tar) {
-        let file = path.rsplit('/').next().unwrap_or_default();
-        let (stem, ending) = file.rsplit_once('.').expect("an ending");
-        let (stem, ending) = match stem.strip_suffix(".after_roundtrip") {
-            Some(stem) => (stem, format!("after.{ending}")),
-            None => (stem, ending.to_owned()),
-        };
-        found.entry(stem.to_owned()).or_default().insert(ending, content.to_vec());
-    }
-    Some(found)
-}
-
-/// The plain files of a tar archive.
-fn files(tar: &[u8]) -> Vec<(String, &[u8])> {
-    let text = |b: &[u8]| String::from_utf8_lossy(b).trim_matches(['\0', ' ']).to_owned();
-    let (mut at, mut found, mut long) = (0, vec![], None);
-    while let Some(header) = tar.get(at..at + 512).filter(|h| h[0] != 0) {
-        let size = usize::from_str_radix(&text(&header[124..136]), 8).expect("an octal size");
-        let content = &tar[at + 512..at + 512 + size];
-        match header[156] {
-            b'L' => long = Some(text(content)),
-            b'0' | 0 => found.push((long.take().unwrap_or_else(|| text(&header[..100])), content)),
-            _ => long = None,
-        }
-        at += 512 + size.div_ceil(512) * 512;
-    }
-    found
-}
-
-/// The type of `group.version.Kind`; groups with dots have them in the name too.
-fn type_of(name: &str) -> Option<TypeRef<'static>> {
-    let (rest, kind_name) = name.rsplit_once('.')?;
-    let (group, version) = rest.rsplit_once('.')?;
-    kind(if group == "core" { "" } else { group }, version, kind_name)
-}
+use crate::golden::{Encodings, RELEASES, golden, type_of};
 
 /// JSON without the space between tokens.
 fn compact(json: &[u8]) -> String {
@@ -83,7 +32,7 @@ fn same(name: &str, ours: &[u8], theirs: &[u8]) {
     panic!("{name} differs at {at}:\n ours   {}\n theirs {}", show(ours), show(theirs));
 }
 
-fn each(release: &str, check: impl Fn(&str, TypeRef<'static>, &BTreeMap<String, Vec<u8>>)) {
+fn each(release: &str, check: impl Fn(&str, TypeRef<'static>, &Encodings)) {
     let Some(golden) = golden(release) else { return };
     let mut seen = 0;
     for (name, files) in &golden {
@@ -101,11 +50,9 @@ fn each(release: &str, check: impl Fn(&str, TypeRef<'static>, &BTreeMap<String, 
 }
 
 /// What the current release writes back after reading a file.
-fn after<'f>(files: &'f BTreeMap<String, Vec<u8>>, ending: &str) -> &'f [u8] {
+fn after<'f>(files: &'f Encodings, ending: &str) -> &'f [u8] {
     files.get(&format!("after.{ending}")).unwrap_or_else(|| &files[ending])
 }
-
-const RELEASES: [&str; 4] = ["1.33", "1.34", "1.35", "1.36"];
 
 #[test]
 fn json_comes_back() {

@@ -50,7 +50,7 @@ pub(super) struct Channels {
 }
 
 /// The protocols of remote commands.
-const PROTOCOLS: [Channels; 6] = [
+pub(super) const PROTOCOLS: [Channels; 6] = [
     Channels { name: "v5.channel.k8s.io", encoding: Encoding::Binary, tells_status: true, closes: true },
     Channels { name: "v4.channel.k8s.io", encoding: Encoding::Binary, tells_status: true, closes: false },
     Channels { name: "v4.base64.channel.k8s.io", encoding: Encoding::Base64, tells_status: true, closes: false },
@@ -151,9 +151,13 @@ pub(super) fn accept(headers: &HeaderMap, protocol: &str) -> Result<Response, St
 
 /// Waits until the answer to the handshake is out.
 pub(super) async fn open(upgrade: OnUpgrade) -> Result<Socket, hyper::Error> {
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let upgraded = TokioIo::new(upgrade.await?);
-    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await)
+    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config())).await)
+}
+
+/// How much a client may say at once.
+pub(super) fn config() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
 }
 
 /// The last message; clients take one without a code for an error.
