@@ -140,6 +140,11 @@ async fn mutations_that_make_no_sense_refuse_unless_told_otherwise() {
              .metadata.managedFields",
         ),
         (
+            "Object{metadata: Object.metadata{labels: {'a': null}}}",
+            "error applying patch: failed to convert patch object to typed object: .metadata.labels.a: expected a value \
+             of JSON, got null",
+        ),
+        (
             "[JSONPatch{op: 'remove', path: '/data/none'}]",
             "JSON Patch: remove operation does not apply: doc is missing path: \"/data/none\": missing value",
         ),
@@ -164,6 +169,12 @@ async fn mutations_that_make_no_sense_refuse_unless_told_otherwise() {
     mutating_policy(&s, "p", &json!({"failurePolicy": "Ignore"}), odd).await;
     let refused = s.post(MAPS, &json!({"metadata": {"name": "m"}})).await.message(500);
     assert_eq!(refused, "Internal error occurred: strict decoding error: unknown field \"odd\"");
+    forget(&s, "p").await;
+    let token = json!({"matchConstraints": rules("", "v1", "serviceaccounts/token")});
+    mutating_policy(&s, "p", &token, "Object{spec: Object.spec{expirationSeconds: 700}}").await;
+    s.post("/api/v1/namespaces/ns/serviceaccounts", &json!({"metadata": {"name": "a"}})).await.ok();
+    let refused = s.post("/api/v1/namespaces/ns/serviceaccounts/a/token", &json!({"spec": {}})).await.message(403);
+    assert!(refused.ends_with("no corresponding type for authentication.k8s.io/v1, Kind=TokenRequest"), "{refused}");
     let metrics = s.get("/metrics").await.text();
     for line in [
         "apiserver_mutating_admission_policy_check_total{error_type=\"invalid_error\",policy=\"p\",policy_binding=\"p\"} ",

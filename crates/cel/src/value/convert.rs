@@ -192,7 +192,8 @@ impl Val<'_> {
                 Some(text) => Value::from(text),
                 None => return Err(ToValueError::Type(self.type_of().to_string())),
             },
-            Val::Type(_) | Val::Optional(_) => return Err(ToValueError::Type(self.type_of().to_string())),
+            Val::Optional(Some(inner)) => inner.to_value()?,
+            Val::Type(_) | Val::Optional(None) => return Err(ToValueError::Type(self.type_of().to_string())),
         })
     }
 }

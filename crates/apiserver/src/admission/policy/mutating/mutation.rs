@@ -3,8 +3,8 @@
 use crate::admission::expression::{Expression, OUT_OF_BUDGET, OverBudget, View};
 use kaji_api::patch::{JsonPatchError, apply_json_patch};
 use kaji_api::schema::TypeRef;
-use kaji_api::{Status, Value, apply, codec};
-use kaji_cel::{Env, RUNTIME_BUDGET, Struct, Type, Val};
+use kaji_api::{Status, Value, apply, codec, resource};
+use kaji_cel::{Env, Map, RUNTIME_BUDGET, Struct, Type, Val};
 
 /// A mutation of a policy.
 pub(super) struct Mutation {
@@ -80,7 +80,9 @@ impl Mutation {
     pub(super) fn apply(&self, view: &View<'_>, object: &Value, ty: TypeRef<'_>) -> Result<Value, Failure> {
         let made = self.evaluate(view).map_err(Failure::Policy)?;
         match self.form {
-            Form::ApplyConfiguration => configuration(&made, object, ty).map_err(Failure::Policy),
+            Form::ApplyConfiguration => {
+                is_published(object).and_then(|()| configuration(&made, object, ty)).map_err(Failure::Policy)
+            }
             Form::JsonPatch => {
                 let operations = operations(&made).map_err(Failure::Policy)?;
                 patched(object, &operations, ty)
@@ -97,17 +99,62 @@ impl Mutation {
     }
 }
 
+/// Upstream reads schemas from the document of the object's own version, which lacks kinds that are only a subresource's
+/// of another: a scale, a token request.
+fn is_published(object: &Value) -> Result<(), String> {
+    let (group, version) = object.api_version().split_once('/').unwrap_or(("", object.api_version()));
+    let kind = object.kind();
+    let in_version = || resource::all().iter().filter(|row| row.group == group && row.version == version);
+    // Versions without built-in kinds are those of custom resources.
+    if in_version().any(|row| row.kind == kind) || in_version().next().is_none() {
+        return Ok(());
+    }
+    let why = format!("no corresponding type for {group}/{version}, Kind={kind}");
+    Err(format!("error applying patch: failed to convert patch object to typed object: {why}"))
+}
+
 /// Merges what an expression made into the object.
 fn configuration(made: &Val<'_>, object: &Value, ty: TypeRef<'_>) -> Result<Value, String> {
     let Val::Struct(made_object) = made else {
         return Err(format!("unsupported return type from ApplyConfiguration expression: {}", made.type_of()));
     };
     check_names(made_object)?;
-    let mut config = made.to_value().map_err(|why| format!("invalid return type: {why}"))?;
+    let unfit = |why: String| format!("error applying patch: failed to convert patch object to typed object: {why}");
+    plain(made, &mut String::new()).map_err(unfit)?;
+    let mut config = made.to_value().map_err(|_| "invalid return type: *dynamic.ObjectVal".to_owned())?;
     config.set("kind", object.kind().to_owned());
     config.set("apiVersion", object.api_version().to_owned());
     let merged = apply::lay_over(ty, object, &config).map_err(|why| format!("error applying patch: {why}"))?;
     codec::coerce(ty, merged).map(|(merged, _)| merged).map_err(|why| why.to_string())
+}
+
+/// Data of a configuration is what JSON has, and no `null`: unlike patches, upstream does not turn anything else into it.
+fn plain(value: &Val<'_>, path: &mut String) -> Result<(), String> {
+    let mut below = |step: &str, value: &Val<'_>| {
+        let length = path.len();
+        path.push_str(step);
+        plain(value, path)?;
+        path.truncate(length);
+        Ok(())
+    };
+    match value {
+        Val::Struct(object) => object.fields.iter().try_for_each(|(name, field)| below(&format!(".{name}"), field)),
+        Val::Optional(Some(inner)) => below("", inner),
+        // As it lies in an object of the API.
+        Val::Map(Map::Data(..)) => Ok(()),
+        Val::Map(map) => map.keys().iter().try_for_each(|key| match (key.as_str(), map.find(key)) {
+            (Some(name), Ok(Some(entry))) => below(&format!(".{name}"), &entry),
+            _ => Ok(()),
+        }),
+        Val::List(list) => {
+            let items = list.iter().flatten().enumerate();
+            items.into_iter().try_for_each(|(at, item)| below(&format!("[{at}]"), &item))
+        }
+        Val::Null | Val::Uint(_) | Val::Bytes(_) | Val::Duration(_) | Val::Timestamp(_) => {
+            Err(format!("{path}: expected a value of JSON, got {}", value.type_of()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_names(object: &Struct<'_>) -> Result<(), String> {
@@ -165,7 +212,9 @@ fn patched(object: &Value, operations: &[Value], ty: TypeRef<'_>) -> Result<Valu
         return Err(Failure::Fatal(Status::internal(why)));
     }
     if (decoded.kind(), decoded.api_version()) != (object.kind(), object.api_version()) {
-        return Err(Failure::Policy("JSON Patch: kind and apiVersion may not be changed".to_owned()));
+        let (kind, version) = (decoded.kind(), decoded.api_version());
+        let why = format!("no kind \"{kind}\" is registered for version \"{version}\" of {}", object.kind());
+        return Err(Failure::Fatal(Status::internal(why)));
     }
     Ok(decoded)
 }
