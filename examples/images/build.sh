@@ -55,8 +55,8 @@ CONF
 
 echo "guestbook"; mkdir guestbook
 target=$(uname -m)-unknown-linux-gnu
-(cd "$top" && RUSTFLAGS="-C target-feature=+crt-static" cargo build -q --release --target "$target" -p kaji --example guestbook)
-cp "$top/target/$target/release/examples/guestbook" guestbook/guestbook
+(cd "$top" && RUSTFLAGS="-C target-feature=+crt-static" cargo build -q --release --target "$target" -p kaji-guestbook)
+cp "$top/target/$target/release/guestbook" guestbook/guestbook
 "$kaji" images pack guestbook --name localhost/kaji-guestbook:1 --entrypoint /guestbook --user 65532 -o guestbook.tar
 
 "$kaji" images import busybox.tar redis.tar nginx.tar guestbook.tar "$@"

@@ -24,6 +24,7 @@ use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
 use crate::reload::{self, Reloads};
 use crate::row::{CustomRows, Row};
+use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
 use std::collections::HashMap;
@@ -64,7 +65,11 @@ pub(crate) struct Parts {
 
 impl Api {
     /// Starts everything but the listener: fills the caches, follows the store, makes what every cluster needs.
-    pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+    pub fn start(config: Config, store: Arc<dyn Store>) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::start_parts(config, store))
+    }
+
+    async fn start_parts(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         config.serving.validate().map_err(|why| StartError::BadFlag { why })?;
         let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::start(&config.encryption).await?;

@@ -141,7 +141,7 @@ pub trait Strategy: Send + Sync {
     }
 
     /// Takes cluster-wide things (addresses, ports) for an object about to be stored; what it took is given
-    /// back by `release` when storing fails or the object is gone. Not called for dry runs that need no answer.
+    /// back by `release` when storing fails or the object is gone. Leaves the object in canonical form.
     fn allocate<'a>(
         &'a self,
         _api: &'a Api,

@@ -17,6 +17,7 @@ use crate::material::{Material, MaterialError, ServingNames};
 use crate::preflight::{self, Missing};
 use crate::progress::Progress;
 use crate::stop;
+use futures::future::BoxFuture;
 use kaji_apiserver::{Api, UserInfo};
 use kaji_client::Client;
 use kaji_pki::Subject;
@@ -172,12 +173,14 @@ pub struct Cluster {
 }
 
 /// Starts the cluster and runs it until a signal or a failure.
-pub async fn run(options: Options) -> Result<(), UpError> {
-    let mut cluster = Cluster::start(options).await?;
-    cluster.announce();
-    let outcome = cluster.wait().await;
-    cluster.stop().await;
-    outcome
+pub fn run(options: Options) -> BoxFuture<'static, Result<(), UpError>> {
+    Box::pin(async move {
+        let mut cluster = Cluster::start(options).await?;
+        cluster.announce();
+        let outcome = cluster.wait().await;
+        cluster.stop().await;
+        outcome
+    })
 }
 
 /// Directory, keys, store and API server.
@@ -285,7 +288,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl Cluster {
     /// Starts every part that the options ask for; returns once the nodes are ready.
-    pub async fn start(options: Options) -> Result<Self, UpError> {
+    pub fn start(options: Options) -> BoxFuture<'static, Result<Self, UpError>> {
+        Box::pin(Self::start_parts(options))
+    }
+
+    async fn start_parts(options: Options) -> Result<Self, UpError> {
         if options.real_node() {
             let missing = preflight::real_node(options.runtime_endpoint.is_some());
             if !missing.is_empty() {
@@ -372,7 +379,7 @@ impl Cluster {
         };
         let stop = self.shutdown.clone();
         self.spawn("controller manager", async move {
-            kaji_controllers::run(client_for, config, stop).await.map_err(|e| chain(&e))
+            kaji_controllers::run(&client_for, config, stop).await.map_err(|e| chain(&e))
         });
     }
 

@@ -131,8 +131,16 @@ const CONTROLLERS: &[Controller] = controllers! {
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.
-pub async fn run(
-    client_for: impl Fn(&str) -> Client,
+pub fn run<'a>(
+    client_for: &'a (dyn Fn(&str) -> Client + Sync),
+    config: Config,
+    shutdown: CancellationToken,
+) -> BoxFuture<'a, Result<(), Error>> {
+    Box::pin(run_all(client_for, config, shutdown))
+}
+
+async fn run_all(
+    client_for: &(dyn Fn(&str) -> Client + Sync),
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {

@@ -23,6 +23,7 @@ mod server;
 pub use resolv::Upstreams;
 
 use forward::Forwarder;
+use futures::future::BoxFuture;
 use hickory_proto::rr::Name;
 use index::Index;
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -74,8 +75,8 @@ pub enum Error {
 }
 
 /// Answers until shutdown.
-pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    run_with(&Informers::new(client), config, shutdown).await
+pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move { run_with(&Informers::new(client), config, shutdown).await })
 }
 
 /// Answers until shutdown, sharing the informers of others in the process.

@@ -31,6 +31,7 @@ use crate::netlink::{self, Socket};
 use crate::nftables::{Family, Step};
 use checks::Checks;
 use endpoints::Place;
+use futures::future::BoxFuture;
 use health::Health;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -168,8 +169,8 @@ pub enum Error {
 }
 
 /// Proxies until shutdown.
-pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    run_with(&Informers::new(client), config, shutdown).await
+pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move { run_with(&Informers::new(client), config, shutdown).await })
 }
 
 /// Proxies until shutdown, sharing the informers of others in the process.

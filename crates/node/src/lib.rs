@@ -29,6 +29,7 @@ mod volume;
 pub use config::Config;
 pub use pause::pause_main;
 
+use futures::future::BoxFuture;
 use kaji_client::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -77,16 +78,16 @@ pub enum Error {
 }
 
 /// Runs a node until `shutdown`; running containers stay as they are.
-pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    boot::run(client, config, shutdown).await
+pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(boot::run(client, config, shutdown))
 }
 
 /// Runs simulated nodes until `shutdown`. `client_for` gives a node's own client by its name, and for the empty
 /// name the one through which all of them share informers (it must be allowed to list and watch pods, nodes and services).
-pub async fn run_simulated(
-    client_for: impl Fn(&str) -> Client,
+pub fn run_simulated<'a>(
+    client_for: &'a (dyn Fn(&str) -> Client + Sync),
     names: Vec<String>,
     shutdown: CancellationToken,
-) -> Result<(), Error> {
-    simulated::run(client_for, names, shutdown).await
+) -> BoxFuture<'a, Result<(), Error>> {
+    Box::pin(simulated::run(client_for, names, shutdown))
 }

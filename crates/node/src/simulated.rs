@@ -30,7 +30,7 @@ struct One {
 }
 
 pub(crate) async fn run(
-    client_for: impl Fn(&str) -> Client,
+    client_for: &(dyn Fn(&str) -> Client + Sync),
     names: Vec<String>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {

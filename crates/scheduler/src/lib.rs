@@ -18,6 +18,7 @@ use bind::Binder;
 use cycle::Cycle;
 use decide::{Fit, NoFit, decide};
 use evict::Evictor;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -54,15 +55,17 @@ pub enum Error {
 }
 
 /// Schedules until shutdown.
-pub async fn run(client: Client, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let scheduler = Arc::new(Scheduler::new(client, config));
-    scheduler.follow();
-    scheduler.synced().await;
-    tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        () = scheduler.flush() => Err(Error::Ended),
-        () = scheduler.clone().schedule() => Err(Error::Ended),
-    }
+pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let scheduler = Arc::new(Scheduler::new(client, config));
+        scheduler.follow();
+        scheduler.synced().await;
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            () = scheduler.flush() => Err(Error::Ended),
+            () = scheduler.clone().schedule() => Err(Error::Ended),
+        }
+    })
 }
 
 struct Scheduler {

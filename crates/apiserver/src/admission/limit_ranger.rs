@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use kaji_api::quantity::Quantity;
 use kaji_api::{GroupResource, Status, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const RANGES: GroupResource = GroupResource::of("", "limitranges");
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -65,14 +66,14 @@ fn applies(a: &Attributes<'_>) -> bool {
     )
 }
 
-async fn ranges(a: &Attributes<'_>) -> Result<Vec<Value>, Status> {
-    let known = a.api.list_cached(&RANGES, a.namespace);
+async fn ranges(a: &Attributes<'_>) -> Result<Vec<Arc<Value>>, Status> {
+    let known = a.api.list_shared(&RANGES, a.namespace);
     if !known.is_empty() {
         return Ok(known);
     }
     // One may have been made a moment ago, through another server.
     a.api.fresh().await?;
-    Ok(a.api.list_cached(&RANGES, a.namespace))
+    Ok(a.api.list_shared(&RANGES, a.namespace))
 }
 
 /// Gives containers the defaults of a range, and tells so in an annotation.

@@ -116,10 +116,10 @@ fn one_of_each_first(pods: Vec<Value>) -> Vec<Value> {
 }
 
 async fn policy_of(a: &Attributes<'_>) -> Result<Option<Policy>, Status> {
-    let mut found = a.api.get_cached(&NAMESPACES, "", a.namespace);
+    let mut found = a.api.get_shared(&NAMESPACES, "", a.namespace);
     if found.is_none() {
         a.api.fresh().await?;
-        found = a.api.get_cached(&NAMESPACES, "", a.namespace);
+        found = a.api.get_shared(&NAMESPACES, "", a.namespace);
     }
     Ok(found.map(|namespace| Policy::of(&namespace).0))
 }

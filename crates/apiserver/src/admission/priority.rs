@@ -3,6 +3,7 @@
 use super::{Attributes, Operation, Plugin};
 use futures::future::BoxFuture;
 use kaji_api::{GroupResource, Status, Value};
+use std::sync::Arc;
 
 const CLASSES: GroupResource = GroupResource::of("scheduling.k8s.io", "priorityclasses");
 
@@ -39,9 +40,9 @@ fn resolve(a: &mut Attributes<'_>) -> Result<(), Status> {
     }
     let named = a.object["spec"]["priorityClassName"].str().to_owned();
     let class = if named.is_empty() {
-        default_class(&a.api.list_cached(&CLASSES, ""))
+        default_class(&a.api.list_shared(&CLASSES, ""))
     } else {
-        let class = a.api.get_cached(&CLASSES, "", &named);
+        let class = a.api.get_shared(&CLASSES, "", &named);
         Some(class.ok_or_else(|| a.forbidden(&format!("no PriorityClass with name {named} was found")))?)
     };
     let (name, number) = match &class {
@@ -78,7 +79,7 @@ fn resolve(a: &mut Attributes<'_>) -> Result<(), Status> {
 }
 
 /// The global default with the lowest number.
-fn default_class(classes: &[Value]) -> Option<Value> {
+fn default_class(classes: &[Arc<Value>]) -> Option<Arc<Value>> {
     let defaults = classes.iter().filter(|c| c["globalDefault"].bool());
     defaults.min_by_key(|c| c["value"].as_i64().unwrap_or_default()).cloned()
 }
@@ -88,7 +89,7 @@ fn one_default(a: &Attributes<'_>) -> Result<(), Status> {
     if !writes || !a.is("scheduling.k8s.io", "priorityclasses") || !a.object["globalDefault"].bool() {
         return Ok(());
     }
-    let others = a.api.list_cached(&CLASSES, "");
+    let others = a.api.list_shared(&CLASSES, "");
     match others.iter().find(|c| c["globalDefault"].bool() && c.name() != a.object.name()) {
         Some(other) => {
             let why =

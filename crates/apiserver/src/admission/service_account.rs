@@ -4,6 +4,7 @@ use super::{Attributes, Plugin};
 use crate::server::Api;
 use futures::future::BoxFuture;
 use kaji_api::{GroupResource, Status, Value, value};
+use std::sync::Arc;
 use std::time::Duration;
 
 const ACCOUNTS: GroupResource = GroupResource::of("", "serviceaccounts");
@@ -78,14 +79,14 @@ async fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
 }
 
 /// The account; a `default` that its controller is about to make is waited for.
-async fn find(api: &Api, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
-    if let Some(account) = api.get_cached(&ACCOUNTS, namespace, name) {
+async fn find(api: &Api, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, Status> {
+    if let Some(account) = api.get_shared(&ACCOUNTS, namespace, name) {
         return Ok(Some(account));
     }
     api.fresh().await?;
     let Some((known, mut changes)) = api.subscribe(&ACCOUNTS) else { return Ok(None) };
     if let Some(account) = known.into_iter().find(|o| o.namespace() == namespace && o.name() == name) {
-        return Ok(Some(account));
+        return Ok(Some(Arc::new(account)));
     }
     if name != "default" {
         return Ok(None);
@@ -99,7 +100,7 @@ async fn find(api: &Api, namespace: &str, name: &str) -> Result<Option<Value>, S
         }
         None
     };
-    Ok(tokio::time::timeout(PATIENCE, appears).await.ok().flatten())
+    Ok(tokio::time::timeout(PATIENCE, appears).await.ok().flatten().map(Arc::new))
 }
 
 /// Mounts a projected token where no container has something mounted already.

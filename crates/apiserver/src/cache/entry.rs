@@ -31,6 +31,7 @@ pub struct Entry {
     pub(crate) seal: SealId,
     selected: OnceLock<Selected>,
     forms: Forms,
+    decoded: OnceLock<Arc<Value>>,
 }
 
 /// The same object in other versions, each converted once: a webhook may have been asked.
@@ -100,6 +101,7 @@ impl Entry {
                 seal: SealId::default(),
                 selected: OnceLock::new(),
                 forms: Forms::default(),
+                decoded: OnceLock::new(),
             };
         }
         let mut json = Vec::with_capacity(head.len() + tail.len() + SPLICE.len() + 21);
@@ -117,6 +119,7 @@ impl Entry {
             seal: SealId::default(),
             selected: OnceLock::new(),
             forms: Forms::default(),
+            decoded: OnceLock::new(),
         }
     }
 
@@ -135,6 +138,11 @@ impl Entry {
     /// The object, decoded anew.
     pub fn decode(&self) -> Value {
         codec::parse_json(&self.json).expect("the cache holds what the server encoded itself")
+    }
+
+    /// The object, decoded once and kept. It takes several times the memory of its bytes: not for many objects.
+    pub(crate) fn shared_object(&self) -> Arc<Value> {
+        self.decoded.get_or_init(|| Arc::new(self.decode())).clone()
     }
 
     /// The object of a custom resource in the form its definition asks for now; those of built-in resources, and

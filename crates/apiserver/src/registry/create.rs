@@ -27,7 +27,6 @@ impl Scope<'_> {
         self.note_owners(Mode::Main, &mut object, &Value::Null);
         self.admit(Phase::Mutate, Operation::Create, &mut object, &Value::Null).await?;
         metadata::dedup_owners(self.cx, &mut object, true);
-        self.ty().normalize(&mut object);
         if !object.name().is_empty() || object.meta("generateName").is_empty() {
             return self.create_named(object).await;
         }
@@ -88,7 +87,6 @@ impl Scope<'_> {
         }
         let strategy = self.strategy();
         strategy.allocate(self.api, self.cx, &mut object, None).await?;
-        self.ty().normalize(&mut object);
         let stored = to_stored(&object);
         if self.cx.dry_run {
             return Ok(self.dry(&key, &stored, 0));

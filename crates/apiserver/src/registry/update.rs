@@ -193,7 +193,6 @@ impl Scope<'_> {
         let allocates = mode == Mode::Main;
         if allocates {
             strategy.allocate(self.api, self.cx, &mut object, Some(old)).await?;
-            self.ty().normalize(&mut object);
         }
         kaji_api::apply::keep_times(&mut object, old);
         let stored = to_stored(&object);

@@ -6,6 +6,7 @@ use super::{Api, StartError};
 use crate::authn::PeerCertificates;
 use crate::pipeline;
 use crate::reload;
+use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -68,14 +69,20 @@ impl Api {
     }
 
     /// Listens and answers until `shutdown`; then ends watches, lets the rest finish, and returns.
-    pub async fn serve(&self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let listener = self.bind().await?;
-        self.serve_on(listener, shutdown).await;
-        Ok(())
+    pub fn serve(&self, shutdown: CancellationToken) -> BoxFuture<'_, Result<(), ServeError>> {
+        Box::pin(async move {
+            let listener = self.bind().await?;
+            self.serve_on(listener, shutdown).await;
+            Ok(())
+        })
     }
 
     /// Answers on a bound socket until `shutdown`.
-    pub async fn serve_on(&self, listener: Listener, shutdown: CancellationToken) {
+    pub fn serve_on(&self, listener: Listener, shutdown: CancellationToken) -> BoxFuture<'_, ()> {
+        Box::pin(self.accept(listener, shutdown))
+    }
+
+    async fn accept(&self, listener: Listener, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
         let room = Arc::new(Semaphore::new(room()));
         tracing::info!(address = %listener.address(), "serving");

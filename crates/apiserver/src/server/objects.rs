@@ -6,8 +6,9 @@ use crate::context::{RequestContext, Target};
 use crate::registry::options::DeleteOptions;
 use crate::registry::{Mode, Scope, Transform};
 use crate::row::Row;
-use kaji_api::{GroupResource, ObjectKey, ResourceDef, Status, Value};
-use std::sync::Arc;
+use kaji_api::{GroupResource, ObjectKey, Status, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 /// A change of an object.
 #[derive(Clone, Debug)]
@@ -37,6 +38,13 @@ impl Changes {
     }
 }
 
+/// Where the objects of a built-in resource are, by group and plural.
+static PREFIXES: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
+    // In reverse, so that the first version wins.
+    let enabled = kaji_api::resource::all().iter().rev().filter(|r| r.enabled);
+    enabled.map(|r| ((r.group, r.plural), r.prefix)).collect()
+});
+
 impl Api {
     /// The row a resource is stored by.
     pub(crate) fn stored(&self, resource: &GroupResource) -> Option<Row> {
@@ -49,9 +57,8 @@ impl Api {
     }
 
     fn cache(&self, resource: &GroupResource) -> Option<Arc<Cache>> {
-        let named = |r: &&ResourceDef| r.enabled && r.group == resource.group && r.plural == resource.resource;
-        match kaji_api::resource::all().iter().find(named) {
-            Some(row) => self.caches().get(row.prefix),
+        match PREFIXES.get(&(&*resource.group, &*resource.resource)) {
+            Some(prefix) => self.caches().get(prefix),
             None => self.caches().get(&format!("{}/{}", resource.group, resource.resource)),
         }
     }
@@ -67,6 +74,19 @@ impl Api {
         let Some(cache) = self.cache(resource) else { return Vec::new() };
         let prefix = cache.scope(namespace);
         cache.snapshot(&prefix, &prefix).entries.iter().map(|e| e.decode()).collect()
+    }
+
+    /// Like [`Api::get_cached`], decoded once for all who ask: for the few objects that every request needs.
+    pub(crate) fn get_shared(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let cache = self.cache(resource)?;
+        Some(cache.get(&cache.key(namespace, name))?.shared_object())
+    }
+
+    /// Like [`Api::list_cached`], decoded once for all who ask.
+    pub(crate) fn list_shared(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
+        let Some(cache) = self.cache(resource) else { return Vec::new() };
+        let prefix = cache.scope(namespace);
+        cache.snapshot(&prefix, &prefix).entries.iter().map(|e| e.shared_object()).collect()
     }
 
     /// The cached entry of an object, and its store key.

@@ -11,7 +11,7 @@ use crate::validation::service::{is_external, needs_health_check};
 use crate::validation::{At, ip, service};
 use futures::future::BoxFuture;
 use kaji_api::field::Errors;
-use kaji_api::{GroupResource, Status, Value, names, value};
+use kaji_api::{GroupResource, Status, Value, names, schema, value};
 use kaji_store::Expect;
 use std::borrow::Cow;
 
@@ -118,6 +118,7 @@ impl Strategy for Services {
             if taken.is_err() && !cx.dry_run {
                 addresses::give_back(api, obj, old).await;
             }
+            schema::kind("", "v1", "Service").expect("built in").normalize(obj);
             taken
         })
     }

@@ -108,7 +108,7 @@ impl Cluster {
         };
         let (stop, own) = (self.shutdown.clone(), names.clone());
         self.spawn("simulated nodes", async move {
-            kaji_node::run_simulated(client_for, own, stop).await.map_err(|e| chain(&e))
+            kaji_node::run_simulated(&client_for, own, stop).await.map_err(|e| chain(&e))
         });
         for name in &names {
             self.wait_for_node(name).await?;

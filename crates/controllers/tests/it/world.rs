@@ -113,7 +113,7 @@ impl World {
         let mut tasks = JoinSet::new();
         let api = server.clone();
         tasks.spawn(async move {
-            let ended = kaji_controllers::run(|name| identity(&api, name), settings, CancellationToken::new()).await;
+            let ended = kaji_controllers::run(&|name| identity(&api, name), settings, CancellationToken::new()).await;
             panic!("the controllers ended: {ended:?}");
         });
         let world = World { client, server, _tasks: tasks, _dir: dir };

@@ -43,7 +43,7 @@ fn run(typed: &Typed<'_>) -> anyhow::Result<()> {
         let work = {
             let client = client.clone();
             // Alone, all controllers act as the kubeconfig's user.
-            async move || Ok(kaji_controllers::run(move |_| client.clone(), config, stop).await?)
+            async move || Ok(kaji_controllers::run(&|_: &str| client.clone(), config, stop).await?)
         };
         super::led(typed, client, "kube-controller-manager", work).await
     })

@@ -31,7 +31,10 @@ fn answer(client: &TcpStream) -> io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(client);
     let mut first = String::new();
-    reader.read_line(&mut first)?;
+    if reader.read_line(&mut first)? == 0 {
+        // A probe that only connects.
+        return Ok(());
+    }
     let mut length = 0;
     loop {
         let mut line = String::new();
