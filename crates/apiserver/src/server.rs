@@ -1,6 +1,7 @@
 //! The composition root: parts in boot order, and the listener.
 
 pub mod body;
+mod gather;
 mod listen;
 mod local;
 mod objects;

@@ -1,6 +1,7 @@
 //! The listener: TCP, TLS with optional client certificates, HTTP/1.1 and HTTP/2, graceful end.
 
 use super::body::Response;
+use super::gather::Gathered;
 use super::tls::{self, Tls};
 use super::{Api, StartError};
 use crate::authn::PeerCertificates;
@@ -17,6 +18,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::BufWriter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -34,6 +36,8 @@ const MAX_HEADERS: usize = 1 << 20;
 /// How long nothing is accepted when there are no descriptors or buffers left: until running connections end, the next
 /// attempt would fail at once again.
 const BREATH: Duration = Duration::from_millis(50);
+/// What one TLS record holds.
+const RECORD: usize = 16 << 10;
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -161,16 +165,17 @@ async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: S
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(serving);
+    // Frames are gathered to a TLS record before they are encrypted; hyper flushes when it has no more.
+    let stream = TokioIo::new(BufWriter::with_capacity(RECORD, stream));
+    let mut serving = Gathered::new(Box::pin(builder.serve_connection_with_upgrades(stream, service)));
     let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
+        ended = &mut serving => ended,
         () = stopping.cancelled() => {
-            serving.as_mut().graceful_shutdown();
+            serving.connection().as_mut().graceful_shutdown();
             serving.await
         }
         () = told.cancelled() => {
-            serving.as_mut().graceful_shutdown();
+            serving.connection().as_mut().graceful_shutdown();
             serving.await
         }
     };
