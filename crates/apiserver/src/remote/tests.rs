@@ -51,6 +51,7 @@ async fn peers_are_called_by_address_and_by_service() {
     let url = format!("https://hook.ns.svc:{}/b?timeout=1s", here.port());
     assert_eq!(text(&by_service, CALL).await, format!("Post \"{url}\": service \"hook\" not found"));
     s.post("/api/v1/namespaces/ns/services", &service).await.ok();
+    s.api.fresh().await.unwrap();
     assert_eq!(text(&by_service, CALL).await, format!("200 /b?timeout=1s hook.ns.svc:{}", here.port()));
     let slow = open(&e.client_config("/slow"));
     let late = text(&slow, Call { limit: Duration::from_millis(50), ..CALL }).await;

@@ -165,8 +165,9 @@ async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: S
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
-    // Frames are gathered to a TLS record before they are encrypted; hyper flushes when it has no more.
-    let stream = TokioIo::new(BufWriter::with_capacity(RECORD, stream));
+    // HTTP/2's frames are gathered to a TLS record before they are encrypted; what HTTP/1.1 sends is whole already.
+    let gathered = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { RECORD } else { 0 };
+    let stream = TokioIo::new(BufWriter::with_capacity(gathered, stream));
     let mut serving = Gathered::new(Box::pin(builder.serve_connection_with_upgrades(stream, service)));
     let ended = tokio::select! {
         ended = &mut serving => ended,
