@@ -167,6 +167,16 @@ impl Cache {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    /// Cuts watchers. The objects stay as they are: a request may have found this cache just before another took
+    /// its place.
+    fn retire(&self) {
+        let mut state = self.state.write();
+        let revision = state.revision;
+        state.ring.reset(revision);
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
     /// Lets go of everything; watchers are cut.
     fn cut(&self) {
         self.reset(BTreeMap::new(), self.last_change());

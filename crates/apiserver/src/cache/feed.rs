@@ -225,7 +225,7 @@ impl Caches {
         let defined = entries.into_iter().map(|e| e.as_defined(&cache.row));
         cache.reset(defined.map(|e| (e.key.clone(), e)).collect(), revision);
         let old = self.change_caches(|caches| caches.insert(prefix, cache.clone()));
-        old.into_iter().for_each(|old| old.cut());
+        old.into_iter().for_each(|old| old.retire());
         Ok(cache)
     }
 
