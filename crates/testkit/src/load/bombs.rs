@@ -102,7 +102,7 @@ async fn policy(site: &Site) -> Result<(), String> {
     // Policies are in force soon after they were made, not at once.
     for n in 0..100 {
         let answer = site.ask(Who::Admin, &Request::post(&maps(), fuse.clone())).await?;
-        seen = format!("{}: {}", answer.code, answer.text().chars().take(300).collect::<String>());
+        seen = format!("{}: {}", answer.code, answer.text().chars().take(800).collect::<String>());
         if answer.code == 422 || answer.code == 403 {
             break;
         }
