@@ -114,14 +114,14 @@ impl Work {
         let seen = Arc::downgrade(informer);
         informer.on_change(move |change| {
             let (Some(seen), None, Some(new)) = (seen.upgrade(), &change.old, &change.new) else { return };
-            // An object newer than the quota was charged by admission.
+            // An object newer than the quota was charged by admission, if there was a status to charge.
             let version = |version: &Option<String>| version.as_deref().and_then(|v| v.parse::<u64>().ok());
-            let older = |quota: &Arc<ResourceQuota>| {
-                version(&new.metadata.resource_version) <= version(&quota.metadata.resource_version)
-                    && counted(quota, &resource).is_some()
+            let uncharged = |quota: &Arc<ResourceQuota>| {
+                let older = version(&new.metadata.resource_version) <= version(&quota.metadata.resource_version);
+                (older || quota.status.as_ref().is_none_or(|s| s.used.is_none())) && counted(quota, &resource).is_some()
             };
             let suspects: Vec<_> =
-                quotas.list_in(&change.key.namespace).into_iter().filter(|quota| older(quota)).collect();
+                quotas.list_in(&change.key.namespace).into_iter().filter(|quota| uncharged(quota)).collect();
             if suspects.is_empty() {
                 return;
             }
