@@ -18,7 +18,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::BufWriter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -36,8 +35,6 @@ const MAX_HEADERS: usize = 1 << 20;
 /// How long nothing is accepted when there are no descriptors or buffers left: until running connections end, the next
 /// attempt would fail at once again.
 const BREATH: Duration = Duration::from_millis(50);
-/// What one TLS record holds.
-const RECORD: usize = 16 << 10;
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -165,10 +162,8 @@ async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: S
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
-    // HTTP/2's frames are gathered to a TLS record before they are encrypted; what HTTP/1.1 sends is whole already.
-    let gathered = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { RECORD } else { 0 };
-    let stream = TokioIo::new(BufWriter::with_capacity(gathered, stream));
-    let mut serving = Gathered::new(Box::pin(builder.serve_connection_with_upgrades(stream, service)));
+    let serve = |stream| Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+    let mut serving = Gathered::new(stream, serve);
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = stopping.cancelled() => {
