@@ -4,13 +4,16 @@
 //! lists, watches, resumes, and lists anew when history is gone (kube's watcher does), backing off when the
 //! server doesn't answer. Handlers run in the order of changes and must not block.
 
+mod raw;
 mod state;
 
 use crate::{Client, ObjectKey};
-use futures::StreamExt;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt, watcher};
 use parking_lot::Mutex;
+use raw::Raw;
 use state::Shared;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -61,21 +64,13 @@ pub trait Held: kube::Resource + Send + Sync + 'static {}
 impl<K: kube::Resource + Send + Sync + 'static> Held for K {}
 
 impl<K: Held> Informer<K> {
-    fn start<S>(what: String, changes: S) -> Arc<Self>
-    where
-        S: futures::Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
-    {
+    fn start(changes: impl Stream<Item = watcher::Event<K>> + Send + 'static) -> Arc<Self> {
         let shared = Arc::new(Shared::new());
-        let (sink, what) = (shared.clone(), what);
-        let task = tokio::spawn(async move {
-            let mut changes = std::pin::pin!(changes);
-            while let Some(event) = changes.next().await {
-                match event {
-                    Ok(event) => sink.apply(event),
-                    Err(error) => tracing::debug!(%error, what, "list or watch failed; trying again"),
-                }
-            }
-        });
+        let sink = shared.clone();
+        let task = tokio::spawn(changes.for_each(move |event| {
+            sink.apply(event);
+            std::future::ready(())
+        }));
         Arc::new(Informer { shared, task: task.abort_handle() })
     }
 
@@ -173,19 +168,13 @@ impl Informers {
 
     /// The informer for the objects of a type that a field selector selects (`spec.nodeName=n1`).
     pub fn selected<K: Kind>(&self, field_selector: &str) -> Arc<Informer<K>> {
-        self.shared(field_selector.to_owned(), || {
-            let config = watcher::Config { field_selector: selector(field_selector), ..watcher::Config::default() };
-            let api = kube::Api::<K>::all(self.client.clone());
-            Informer::start(K::plural(&()).into_owned(), watcher(api, config).default_backoff())
-        })
+        self.shared(field_selector.to_owned(), || Informer::start(changes(self.client.clone(), "", field_selector)))
     }
 
     /// The informer for the metadata of all objects of a resource, whatever its type.
     pub fn metadata(&self, resource: &ApiResource) -> Arc<Informer<PartialObjectMeta<DynamicObject>>> {
         self.shared(format!("{}/{}", resource.api_version, resource.plural), || {
-            let api = kube::Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), resource);
-            let changes = watcher(api, watcher::Config::default()).default_backoff();
-            Informer::start(resource.plural.clone(), changes)
+            Informer::start(decoded(raw_changes(self.client.clone(), "", resource.clone(), "")))
         })
     }
 
@@ -202,6 +191,51 @@ impl Informers {
     }
 }
 
-fn selector(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+/// The objects of a type that are there and what happens to them, without end: in a namespace (in all of them where
+/// empty), chosen by a field selector (all of them where empty).
+pub fn changes<K: Kind>(
+    client: Client,
+    namespace: &str,
+    field_selector: &str,
+) -> impl Stream<Item = watcher::Event<K>> + Send + 'static {
+    decoded(raw_changes(client, namespace, ApiResource::erase::<K>(&()), field_selector))
+}
+
+/// Boxed, and of one type for all resources: its code is generated once and not for each type of each crate.
+fn raw_changes(
+    client: Client,
+    namespace: &str,
+    resource: ApiResource,
+    field_selector: &str,
+) -> BoxStream<'static, watcher::Event<Raw>> {
+    let field_selector = (!field_selector.is_empty()).then(|| field_selector.to_owned());
+    let config = watcher::Config { field_selector, ..watcher::Config::default() };
+    let api: kube::Api<Raw> = match namespace {
+        "" => kube::Api::all_with(client, &resource),
+        _ => kube::Api::namespaced_with(client, namespace, &resource),
+    };
+    let events = watcher(api, config).default_backoff().filter_map(move |event| {
+        let failed = |error: &watcher::Error| {
+            tracing::debug!(%error, resource = resource.plural, "list or watch failed; trying again");
+        };
+        std::future::ready(event.inspect_err(failed).ok())
+    });
+    events.boxed()
+}
+
+/// Objects that are not of the type are left out, and the log says so.
+fn decoded<K: serde::de::DeserializeOwned + Send + 'static>(
+    events: impl Stream<Item = watcher::Event<Raw>> + Send + 'static,
+) -> impl Stream<Item = watcher::Event<K>> + Send + 'static {
+    use watcher::Event;
+    events.filter_map(|event| {
+        let object = Raw::decode;
+        std::future::ready(match event {
+            Event::Init => Some(Event::Init),
+            Event::InitDone => Some(Event::InitDone),
+            Event::InitApply(raw) => object(raw).map(Event::InitApply),
+            Event::Apply(raw) => object(raw).map(Event::Apply),
+            Event::Delete(raw) => object(raw).map(Event::Delete),
+        })
+    })
 }

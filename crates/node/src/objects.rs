@@ -6,8 +6,8 @@
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kaji_client::Client;
-use kube::api::Api;
-use kube::runtime::watcher::{self, Event};
+use kaji_client::informer::{self, changes};
+use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -94,21 +94,19 @@ async fn get<K>(kind: &Kind<K>, namespace: &str, name: &str) -> Result<Arc<K>, O
     (*known).clone().flatten().ok_or_else(absent)
 }
 
-fn hold<K>(kind: &Kind<K>, client: &Client, wake: &Wake, uid: &str, namespace: &str, names: &HashSet<String>)
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+fn hold<K: informer::Kind>(
+    kind: &Kind<K>,
+    client: &Client,
+    wake: &Wake,
+    uid: &str,
+    namespace: &str,
+    names: &HashSet<String>,
+) {
     for name in names {
         let mut entries = kind.entries.lock();
         let entry = entries
             .entry((namespace.to_owned(), name.clone()))
-            .or_insert_with(|| follow(Api::namespaced(client.clone(), namespace), name, wake.clone()));
+            .or_insert_with(|| follow(client.clone(), namespace, name, wake.clone()));
         entry.holders.lock().insert(uid.to_owned());
     }
     release(kind, uid, |name| names.contains(name));
@@ -129,35 +127,26 @@ fn release<K>(kind: &Kind<K>, uid: &str, keep: impl Fn(&str) -> bool) {
     });
 }
 
-fn follow<K>(api: Api<K>, name: &str, wake: Wake) -> Entry<K>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
-{
+fn follow<K: informer::Kind>(client: Client, namespace: &str, name: &str, wake: Wake) -> Entry<K> {
     let (sender, current) = watch::channel(None);
     let holders: Arc<Mutex<Holders>> = Arc::default();
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = Box::pin(changes::<K>(client, namespace, &format!("metadata.name={name}")));
     let told = holders.clone();
     let task = tokio::spawn(async move {
-        use kube::runtime::WatchStreamExt;
-        let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
         let mut listed = None;
         while let Some(event) = events.next().await {
             let state = match event {
-                Ok(Event::Init) => {
+                Event::Init => {
                     listed = None;
                     continue;
                 }
-                Ok(Event::InitApply(object)) => {
+                Event::InitApply(object) => {
                     listed = Some(Arc::new(object));
                     continue;
                 }
-                Ok(Event::InitDone) => listed.take(),
-                Ok(Event::Apply(object)) => Some(Arc::new(object)),
-                Ok(Event::Delete(_)) => None,
-                Err(error) => {
-                    tracing::debug!(%error, "watch of a referenced object");
-                    continue;
-                }
+                Event::InitDone => listed.take(),
+                Event::Apply(object) => Some(Arc::new(object)),
+                Event::Delete(_) => None,
             };
             let first = sender.borrow().is_none();
             sender.send_replace(Some(state));
