@@ -200,18 +200,31 @@ fn spawn(program: &Path, settings: &Settings) -> std::io::Result<Process> {
     command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let (started, start) = std::sync::mpsc::channel();
     let (end, ended) = oneshot::channel();
-    std::thread::Builder::new().name("containerd".to_owned()).spawn(move || match command.spawn() {
-        Ok(mut child) => {
-            let _ = started.send(Ok(child.id()));
-            let _ = end.send(child.wait());
-        }
-        Err(error) => {
-            let _ = started.send(Err(error));
+    std::thread::Builder::new().name("containerd".to_owned()).spawn(move || {
+        match with_huge_pages(|| command.spawn()) {
+            Ok(mut child) => {
+                let _ = started.send(Ok(child.id()));
+                let _ = end.send(child.wait());
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
         }
     })?;
     let pid = start.recv().map_err(std::io::Error::other)??;
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| std::io::Error::other("no process id"))?;
     Ok(Process { pid, ended })
+}
+
+/// Starts what must not inherit that this process does without the kernel's huge pages: containers want them.
+fn with_huge_pages<T>(start: impl FnOnce() -> T) -> T {
+    use rustix::thread::{disable_transparent_huge_pages, transparent_huge_pages_are_disabled};
+    // A kernel without the setting has nothing to inherit.
+    let disabled = transparent_huge_pages_are_disabled().unwrap_or(false);
+    let _ = disable_transparent_huge_pages(false);
+    let started = start();
+    let _ = disable_transparent_huge_pages(disabled);
+    started
 }
 
 async fn stop(mut process: Process) {
