@@ -14,8 +14,9 @@ use bytes::{Bytes, BytesMut};
 use futures::stream;
 use kaji_api::{Value, value};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// Events that are ready are sent together up to this size.
 const BURST: usize = 64 << 10;
@@ -27,7 +28,7 @@ pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter, hold: O
         _ => "application/json",
     };
     let _counted = WatchGuard::new(api, &presenter.stored);
-    let stop = api.stopping().clone();
+    let stop = Box::pin(api.stopping().clone().cancelled_owned());
     let events = api.metrics().observed.events(&presenter.row);
     let mut state =
         State { watcher, presenter, over: false, headed: false, stop, hold, beginning: true, events, _counted };
@@ -45,7 +46,8 @@ struct State {
     over: bool,
     /// A table's columns have been sent.
     headed: bool,
-    stop: CancellationToken,
+    /// Kept over events, as the watcher's timer is.
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     hold: Option<Arc<WatchHold>>,
     /// What the watch begins with is not sent yet.
     beginning: bool,
@@ -59,10 +61,10 @@ impl State {
             return None;
         }
         self.see_to_hold();
-        let stop = self.stop.clone();
         let told = tokio::select! {
+            biased;
+            () = &mut self.stop => return None,
             told = self.watcher.next() => told?,
-            () = stop.cancelled() => return None,
         };
         let mut burst = BytesMut::new();
         let mut next = Some(told);

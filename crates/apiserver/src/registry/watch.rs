@@ -7,10 +7,11 @@ use crate::row::Row;
 use kaji_api::Status;
 use kaji_store::Revision;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// How often a watcher that asked for bookmarks gets one when nothing else happens.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -64,6 +65,8 @@ pub(crate) struct Watcher {
     applied: watch::Receiver<Revision>,
     next_bookmark: Instant,
     deadline: Instant,
+    /// Ends at the next of the two. Kept over events: to set a timer costs more than to tell most of them.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Scope<'_> {
@@ -72,6 +75,7 @@ impl Scope<'_> {
         let caches = self.api.caches();
         let prefix = self.narrowed(&selection);
         let timeout = Duration::from_secs(options.timeout_seconds.unwrap_or_else(default_timeout));
+        let (next_bookmark, deadline) = (Instant::now() + BOOKMARK_EVERY, Instant::now() + timeout);
         let mut watcher = Watcher {
             row: self.stored.clone(),
             prefix,
@@ -84,8 +88,9 @@ impl Scope<'_> {
             pending: VecDeque::new(),
             cursor: None,
             applied: caches.applied(),
-            next_bookmark: Instant::now() + BOOKMARK_EVERY,
-            deadline: Instant::now() + timeout,
+            next_bookmark,
+            deadline,
+            timer: Box::pin(tokio::time::sleep_until(deadline.min(next_bookmark))),
         };
         let from_start = matches!(options.resource_version.as_str(), "" | "0");
         let wants_initial = options.initial_events.unwrap_or(from_start);
@@ -146,8 +151,6 @@ impl Watcher {
             if let Some(told) = self.ready() {
                 return Some(told);
             }
-            let deadline = self.deadline;
-            let bookmark = self.next_bookmark;
             let cursor = self.cursor.as_mut()?;
             tokio::select! {
                 biased;
@@ -156,11 +159,7 @@ impl Watcher {
                     // The client lists again, or resumes where history still reaches.
                     Err(crate::cache::Cut) => self.cursor = None,
                 },
-                () = tokio::time::sleep_until(deadline) => self.end().await,
-                () = tokio::time::sleep_until(bookmark), if self.bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
-                    self.bookmark().await;
-                }
+                () = &mut self.timer => self.remind().await,
             }
         }
     }
@@ -181,6 +180,19 @@ impl Watcher {
             return Some(Told::Bookmark { revision, initial: true });
         }
         self.pending.pop_front()
+    }
+
+    /// It is time for a bookmark, or for the end.
+    async fn remind(&mut self) {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return self.end().await;
+        }
+        self.next_bookmark = now + BOOKMARK_EVERY;
+        self.timer.as_mut().reset(self.deadline.min(self.next_bookmark));
+        if self.bookmarks {
+            self.bookmark().await;
+        }
     }
 
     async fn end(&mut self) {

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     objects: usize,
     watchers: usize,
     events: usize,
+    /// Events a second; none: one after the other.
+    rate: Option<u32>,
     server: Option<u32>,
     json: bool,
 }
@@ -55,6 +57,12 @@ fn command() -> Command {
         .arg(value("objects", "COUNT", "pods to list", value_parser!(u32)).default_value("5000"))
         .arg(value("watchers", "COUNT", "watches at once", value_parser!(u16).range(1..)).default_value("100"))
         .arg(value("events", "COUNT", "events each watch gets", value_parser!(u32).range(1..)).default_value("500"))
+        .arg(value(
+            "rate",
+            "COUNT",
+            "events a second, where watchers could not follow [default: as fast as writes go]",
+            value_parser!(u32).range(1..),
+        ))
         .arg(value("server-pid", "PID", "the server's process [default: who listens on its port]", value_parser!(u32)))
         .arg(
             value("output", "FORMAT", "form of the answer", PossibleValuesParser::new(["table", "json"]))
@@ -102,6 +110,7 @@ fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
         objects: number("objects"),
         watchers: short("watchers"),
         events: number("events"),
+        rate: matches.get_one("rate").copied(),
         server: matches.get_one("server-pid").copied(),
         json: matches.get_one::<String>("output").is_some_and(|o| o == "json"),
     })

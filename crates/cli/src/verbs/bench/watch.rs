@@ -32,7 +32,11 @@ pub(crate) async fn fan_out(bench: Arc<Bench>) -> anyhow::Result<Measured> {
         watchers.spawn(follow(stream.into_body(), origin, events));
     }
     let start = Instant::now();
+    let mut pace = bench.options.rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
     for _ in 0..events {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         let now = origin.elapsed().as_nanos() as u64;
         bench.target.count(0, Call::new(Method::PUT, format!("{path}/{NAME}"), config_map(now))).await?;
     }
