@@ -5,6 +5,8 @@
 set -euo pipefail
 kaji=$1; shift
 top=$(cd "$(dirname "$0")/../.." && pwd)
+# No cluster to import into: better said now than after the work.
+"$kaji" images list "$@" >/dev/null
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 cd "$work"
 
