@@ -6,7 +6,7 @@
 
 mod class;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use std::collections::HashSet;
 use std::str::Chars;
 
@@ -18,13 +18,25 @@ pub struct PatternError {
     part: String,
 }
 
-/// The most that Go repeats anything.
+/// The most that Go repeats anything, repetitions of repetitions multiplied.
 const MAX_REPEAT: u32 = 1000;
+/// How deep groups may nest: what compiles them goes as deep as they do. (Go's limit is 1000.)
+const DEEPEST: u32 = 250;
+/// How large a compiled pattern may be, in bytes. Go's measure is another, of about the same patterns; it allows 128 MiB.
+const LARGEST: usize = 8 << 20;
 
 /// The pattern, ready to match. Unanchored, as `MatchString` is.
 pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
     let ours = translate(pattern)?;
-    Regex::new(&ours).map_err(|_| PatternError { what: "expression too large", part: pattern.to_owned() })
+    let built = RegexBuilder::new(&ours).size_limit(LARGEST).dfa_size_limit(LARGEST).nest_limit(DEEPEST).build();
+    built.map_err(|why| {
+        let what = match why {
+            regex::Error::CompiledTooBig(_) => "expression too large",
+            why if why.to_string().contains("nest") => "expression nests too deeply",
+            _ => "invalid or unsupported Perl syntax",
+        };
+        PatternError { what, part: pattern.to_owned() }
+    })
 }
 
 /// The pattern in the syntax of the `regex` crate.
@@ -33,7 +45,7 @@ pub fn translate(pattern: &str) -> Result<String, PatternError> {
         rest: pattern,
         whole: pattern,
         out: String::with_capacity(pattern.len() + 8),
-        open: 0,
+        groups: vec![Copies::default()],
         names: HashSet::new(),
     };
     reader.run()?;
@@ -54,9 +66,25 @@ struct Reader<'a> {
     rest: &'a str,
     whole: &'a str,
     out: String,
-    open: usize,
+    /// Those that are open, around them the whole.
+    groups: Vec<Copies>,
     /// Of groups so far.
     names: HashSet<&'a str>,
+}
+
+/// How many copies of anything in a group its repetitions ask for.
+#[derive(Clone, Copy, Default)]
+struct Copies {
+    /// At most, before what stood last.
+    before: u32,
+    /// Of what stood last.
+    last: u32,
+}
+
+impl Copies {
+    fn most(self) -> u32 {
+        self.before.max(self.last).max(1)
+    }
 }
 
 type Step<T> = Result<T, PatternError>;
@@ -73,21 +101,22 @@ impl<'a> Reader<'a> {
                 '(' => self.group()?,
                 ')' => {
                     self.take(1);
-                    if self.open == 0 {
+                    let inner = self.copies().most();
+                    if self.groups.len() == 1 {
                         return bad("unexpected )", self.whole);
                     }
-                    self.open -= 1;
+                    self.groups.pop();
                     self.out.push(')');
-                    Last::Atom
+                    self.stands(inner)
                 }
                 '|' => {
                     self.take(1);
                     self.out.push('|');
                     Last::Nothing
                 }
-                '*' | '+' | '?' => self.repeat(1, last)?,
+                '*' | '+' | '?' => self.repeat(Repetition { len: 1, min: 0, max: None }, last)?,
                 '{' => match repetition(self.rest)? {
-                    Some(len) => self.repeat(len, last)?,
+                    Some(repetition) => self.repeat(repetition, last)?,
                     None => self.literal('{'),
                 },
                 '[' => self.class()?,
@@ -95,12 +124,23 @@ impl<'a> Reader<'a> {
                 '^' | '$' | '.' => {
                     self.take(1);
                     self.out.push(c);
-                    Last::Atom
+                    self.stands(1)
                 }
                 c => self.literal(c),
             };
         }
-        if self.open > 0 { bad("missing closing )", self.whole) } else { Ok(()) }
+        if self.groups.len() > 1 { bad("missing closing )", self.whole) } else { Ok(()) }
+    }
+
+    fn copies(&mut self) -> &mut Copies {
+        self.groups.last_mut().expect("the whole is never closed")
+    }
+
+    /// Something stands here that asks for so many copies of what is in it.
+    fn stands(&mut self, copies: u32) -> Last {
+        let group = self.copies();
+        *group = Copies { before: group.most(), last: copies };
+        Last::Atom
     }
 
     fn take(&mut self, len: usize) -> &'a str {
@@ -112,12 +152,16 @@ impl<'a> Reader<'a> {
     fn literal(&mut self, c: char) -> Last {
         self.take(c.len_utf8());
         push_literal(c, &mut self.out);
-        Last::Atom
+        self.stands(1)
     }
 
-    fn repeat(&mut self, len: usize, last: Last) -> Step<Last> {
+    fn repeat(&mut self, repetition: Repetition, last: Last) -> Step<Last> {
         let before = self.rest;
-        let op = self.take(len);
+        self.take(repetition.len);
+        if self.rest.starts_with('?') {
+            self.take(1);
+        }
+        let op = &before[..before.len() - self.rest.len()];
         match last {
             Last::Nothing => return bad("missing argument to repetition operator", op),
             Last::Repeat(start) => {
@@ -126,9 +170,10 @@ impl<'a> Reader<'a> {
             }
             Last::Atom => self.out.push_str(op),
         }
-        if self.rest.starts_with('?') {
-            self.take(1);
-            self.out.push('?');
+        let copies = self.copies();
+        copies.last = repetition.copies(copies.last);
+        if copies.last > MAX_REPEAT {
+            return bad("invalid repeat count", op);
         }
         Ok(Last::Repeat(before.len()))
     }
@@ -136,7 +181,7 @@ impl<'a> Reader<'a> {
     fn group(&mut self) -> Step<Last> {
         if !self.rest.starts_with("(?") {
             self.take(1);
-            self.open += 1;
+            self.groups.push(Copies::default());
             self.out.push('(');
             return Ok(Last::Nothing);
         }
@@ -152,7 +197,7 @@ impl<'a> Reader<'a> {
                 '-' if !minus => (minus, seen) = (true, false),
                 ':' | ')' if seen || !minus => {
                     let text = self.take(2 + at + 1);
-                    self.open += usize::from(c == ':');
+                    self.groups.extend((c == ':').then(Copies::default));
                     // Flags without any are nothing to Go and an error to us.
                     self.out.push_str(if text == "(?)" { "(?:)" } else { text });
                     return Ok(Last::Nothing);
@@ -177,7 +222,7 @@ impl<'a> Reader<'a> {
             return bad("duplicate capture group name", name);
         }
         self.take(start + end + 1);
-        self.open += 1;
+        self.groups.push(Copies::default());
         // Ours may not begin with a digit.
         self.out.push_str(&format!("(?P<g_{name}>"));
         Ok(Last::Nothing)
@@ -200,7 +245,7 @@ impl<'a> Reader<'a> {
                 let text = self.take(end.unwrap_or(self.rest.len()));
                 text.chars().for_each(|c| push_literal(c, &mut self.out));
                 self.take(if end.is_some() { 2 } else { 0 });
-                return Ok(if text.is_empty() { Last::Nothing } else { Last::Atom });
+                return Ok(if text.is_empty() { Last::Nothing } else { self.stands(1) });
             }
             _ => {
                 let (text, rest) = class::escape(self.rest)?;
@@ -209,20 +254,40 @@ impl<'a> Reader<'a> {
                     class::Item::Char(c) => push_literal(c, &mut self.out),
                     class::Item::Set(set) => self.out.push_str(&format!("[{set}]")),
                 }
-                return Ok(Last::Atom);
             }
         }
-        Ok(Last::Atom)
+        Ok(self.stands(1))
     }
 
     fn class(&mut self) -> Step<Last> {
         self.rest = class::class(self.rest, &mut self.out)?;
-        Ok(Last::Atom)
+        Ok(self.stands(1))
     }
 }
 
-/// The length of `{2}`, `{2,}` or `{2,3}` at the start; none where a brace is just a brace.
-fn repetition(text: &str) -> Step<Option<usize>> {
+/// `{2}`, `{2,}`, `{2,3}`, or one of the signs.
+#[derive(Clone, Copy)]
+struct Repetition {
+    /// Of its text.
+    len: usize,
+    min: u32,
+    max: Option<u32>,
+}
+
+impl Repetition {
+    /// How many copies there are of what it repeats, which asks for so many itself.
+    fn copies(self, inner: u32) -> u32 {
+        match self.max {
+            // It never stands there.
+            Some(0) => 1,
+            Some(max) => inner * max,
+            None => inner * self.min.max(1),
+        }
+    }
+}
+
+/// The repetition at the start; none where a brace is just a brace.
+fn repetition(text: &str) -> Step<Option<Repetition>> {
     let Some(end) = text.find('}') else { return Ok(None) };
     let inner = &text[1..end];
     let (min, max) = inner.split_once(',').map_or((inner, Some(inner)), |(min, max)| (min, Some(max)));
@@ -237,7 +302,7 @@ fn repetition(text: &str) -> Step<Option<usize>> {
     if min > MAX_REPEAT || max.is_some_and(|max| max > MAX_REPEAT || max < min) {
         return bad("invalid repeat count", &text[..=end]);
     }
-    Ok(Some(end + 1))
+    Ok(Some(Repetition { len: end + 1, min, max }))
 }
 
 /// A character that stands for itself.

@@ -51,6 +51,13 @@ fn errors_are_gos() {
         ("a+?+", "invalid nested repetition operator: `+?+`"),
         ("a{1001}", "invalid repeat count: `{1001}`"),
         ("a{3,2}", "invalid repeat count: `{3,2}`"),
+        ("((a{1000}){1000}){1000}", "invalid repeat count: `{1000}`"),
+        ("(a{10}b{100}?){11}?", "invalid repeat count: `{11}?`"),
+        ("(?:x|(?i:a{2}){501})", "invalid repeat count: `{501}`"),
+        ("(a{1000}){0,2}", "invalid repeat count: `{0,2}`"),
+        ("(a{2,}b){501,}", "invalid repeat count: `{501,}`"),
+        ("a|+?", "missing argument to repetition operator: `+?`"),
+        ("a**?", "invalid nested repetition operator: `**?`"),
         ("(?!a)", "invalid or unsupported Perl syntax: `(?!`"),
         ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
         ("(?<!a)", "invalid or unsupported Perl syntax: `(?<`"),
@@ -67,6 +74,33 @@ fn errors_are_gos() {
     for (pattern, text) in cases {
         assert_eq!(translate(pattern).unwrap_err().to_string(), format!("error parsing regexp: {text}"), "{pattern}");
     }
+}
+
+#[test]
+fn repetitions_of_repetitions_have_a_limit() {
+    for pattern in [
+        "(a{10}b{100}){10}",
+        "((a{10}){10}){10}",
+        "(a{1000}){1}",
+        "(a{1000}){0}",
+        "(a{1000})*",
+        "a{1000}b{1000}",
+        "(a{0,}){1000}",
+    ] {
+        assert!(translate(pattern).is_ok(), "{pattern}");
+    }
+}
+
+#[test]
+fn compiled_patterns_have_a_limit() {
+    for (pattern, what) in [
+        ("\\pL{1000}".to_owned(), "expression too large"),
+        (["(".repeat(251), ")".repeat(251)].concat(), "expression nests too deeply"),
+    ] {
+        let said = compile(&pattern).unwrap_err().to_string();
+        assert_eq!(said, format!("error parsing regexp: {what}: `{pattern}`"));
+    }
+    assert!(compile(&["(".repeat(249), ")".repeat(249)].concat()).is_ok());
 }
 
 proptest::proptest! {

@@ -60,29 +60,53 @@ pub(super) async fn data(site: &Site) -> Seen {
     Ok("400 for each".to_owned())
 }
 
+/// A definition whose `spec` is this schema.
+fn definition(spec: &str) -> Request {
+    let schema = format!(r#"{{"type":"object","properties":{{"spec":{spec}}}}}"#);
+    Request::post(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        format!(
+            r#"{{"metadata":{{"name":"bombs.load.example"}},"spec":{{"group":"load.example","scope":"Namespaced","names":{{"plural":"bombs","kind":"Bomb"}},"versions":[{{"name":"v1","served":true,"storage":true,"schema":{{"openAPIV3Schema":{schema}}}}}]}}}}"#
+        ),
+    )
+}
+
 /// Rules that may cost too much are not taken; policies that do cost too much end.
 pub(super) async fn expressions(site: &Site) -> Seen {
-    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let definition = |list: &str, rule: &str| {
-        let schema = format!(
-            r#"{{"type":"object","properties":{{"spec":{{"type":"object","properties":{{"list":{list}}},"x-kubernetes-validations":[{rule}]}}}}}}"#
-        );
-        Request::post(
-            definitions,
-            format!(
-                r#"{{"metadata":{{"name":"bombs.load.example"}},"spec":{{"group":"load.example","scope":"Namespaced","names":{{"plural":"bombs","kind":"Bomb"}},"versions":[{{"name":"v1","served":true,"storage":true,"schema":{{"openAPIV3Schema":{schema}}}}}]}}}}"#
-            ),
-        )
+    let ruled = |rule: &str| {
+        let list = r#"{"type":"array","items":{"type":"string"}}"#;
+        definition(&format!(
+            r#"{{"type":"object","properties":{{"list":{list}}},"x-kubernetes-validations":[{{"rule":"{rule}"}}]}}"#
+        ))
     };
-    let list = r#"{"type":"array","items":{"type":"string"}}"#;
-    let nested = r#"{"rule":"self.list.all(a, self.list.all(b, self.list.all(c, a + b + c != 'x')))"}"#;
-    site.refuses("a costly rule", &definition(list, nested), 422, "exceeds budget").await?;
-    let long = format!(r#"{{"rule":"{}"}}"#, "true && ".repeat(20_000) + "true");
-    site.refuses("a long rule", &definition(list, &long), 422, "").await?;
-    let deep = format!(r#"{{"rule":"{}true{}"}}"#, "(".repeat(5_000), ")".repeat(5_000));
-    site.refuses("a deep rule", &definition(list, &deep), 422, "").await?;
+    let nested = "self.list.all(a, self.list.all(b, self.list.all(c, a + b + c != 'x')))";
+    site.refuses("a costly rule", &ruled(nested), 422, "exceeds budget").await?;
+    let long = "true && ".repeat(20_000) + "true";
+    site.refuses("a long rule", &ruled(&long), 422, "").await?;
+    let deep = format!("{}true{}", "(".repeat(5_000), ")".repeat(5_000));
+    site.refuses("a deep rule", &ruled(&deep), 422, "").await?;
     policy(site).await?;
     Ok("refused, or ended in time".to_owned())
+}
+
+/// Patterns that would be large once compiled are refused, in schemas and in rules.
+pub(super) async fn patterns(site: &Site) -> Seen {
+    for (pattern, why) in [
+        ("((a{1000}){1000}){1000}".to_owned(), "invalid repeat count: `{1000}`"),
+        ("(?:x{100}y{1000}){11}".to_owned(), "invalid repeat count: `{11}`"),
+        ("\\\\pL{1000}".to_owned(), "expression too large"),
+        (["(".repeat(20_000), ")".repeat(20_000)].concat(), "expression nests too deeply"),
+    ] {
+        let shown: String = pattern.chars().take(30).collect();
+        let why = format!("error parsing regexp: {why}");
+        let schema = definition(&format!(r#"{{"type":"string","pattern":"{pattern}"}}"#));
+        site.refuses(&shown, &schema, 422, &format!("must be a valid regular expression, but isn't: {why}")).await?;
+        let rule = definition(&format!(
+            r#"{{"type":"string","maxLength":9,"x-kubernetes-validations":[{{"rule":"self.matches(r'{pattern}')"}}]}}"#
+        ));
+        site.refuses(&shown, &rule, 422, "invalid matches argument").await?;
+    }
+    Ok("refused in schemas and in rules".to_owned())
 }
 
 async fn policy(site: &Site) -> Result<(), String> {

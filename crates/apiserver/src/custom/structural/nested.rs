@@ -18,7 +18,7 @@ pub(super) fn validate(s: Props<'_>, skip_any_of: bool, skip_all_of: bool, path:
         schema(nested, false, &path.child("not"), e);
     }
     let pattern = s.0["pattern"].str();
-    if let Err(why) = kaji_api::pattern::translate(pattern) {
+    if let Err(why) = kaji_api::pattern::compile(pattern) {
         let text = format!("must be a valid regular expression, but isn't: {why}");
         e.invalid(&path.child("pattern"), pattern, &text);
     }
