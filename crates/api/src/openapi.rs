@@ -8,12 +8,14 @@ mod custom;
 mod definitions;
 mod descriptions;
 mod document;
+mod form;
 mod gnostic;
 mod packed;
 mod params;
 mod paths;
 
 pub use custom::{CustomType, CustomTypes, model_name};
+pub use form::Form;
 pub use packed::{Documents, Packed};
 
 use crate::resource::ResourceDef;

@@ -1,10 +1,12 @@
 //! The composition root: parts in boot order, and the listener.
 
 pub mod body;
+mod connection;
 mod gather;
 mod listen;
 mod local;
 mod objects;
+mod patience;
 mod tls;
 
 pub use listen::{Listener, ServeError};

@@ -7,8 +7,10 @@ mod bodies;
 mod bombs;
 mod crowd;
 mod flood;
+mod frames;
 mod http;
 mod readers;
+mod refused;
 mod site;
 
 use site::Site;
@@ -63,11 +65,14 @@ macro_rules! scenarios {
 const SCENARIOS: &[Scenario] = scenarios![
     "ten times the clients", 400, crowd::clients;
     "a waiting line for writers", 400, crowd::writers;
+    "one user's flood of writes", 400, refused::flow;
+    "a flood without fairness", 400, refused::inflight;
     "bodies too large", 200, bodies::large;
     "bodies without an end", 200, bodies::endless;
     "bodies that come slowly", 200, bodies::slow;
     "lists that nobody reads", 400, readers::lists;
     "watches that nobody reads", 400, readers::watches;
+    "documents that nobody reads", 250, readers::documents;
     "connections that say nothing", 400, flood::silent;
     "connections that say a byte a second", 400, flood::slow;
     "connections that come and go", 300, flood::passing;
@@ -78,6 +83,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     "long headers and selectors", 200, bombs::headers;
     "nested and repeated data", 300, bombs::data;
     "costly expressions", 300, bombs::expressions;
+    "large patterns", 200, bombs::patterns;
 ];
 
 /// How soon the server must serve normally afterwards.

@@ -1,18 +1,17 @@
 //! Documents as they are kept: compressed, with the tag that tells versions apart.
 
+use super::form::Form;
 use super::{Dialect, OpenApi, Options, gnostic, v3_index};
 use crate::discovery::etag;
 use crate::resource::ResourceDef;
 use crate::value::Value;
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::sync::OnceLock;
 
 /// One document.
 pub struct Packed {
-    /// Its JSON, as a client that accepts gzip can have it.
-    pub gzip: Vec<u8>,
+    json: Form,
+    protobuf: OnceLock<Form>,
     /// Its entity tag, quoted.
     pub etag: String,
     dialect: Dialect,
@@ -33,25 +32,23 @@ impl Packed {
     }
 
     fn pack(json: &[u8], dialect: Dialect, etag: String) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(json).expect("memory takes all");
-        Packed { gzip: encoder.finish().expect("memory takes all"), etag, dialect }
+        Packed { json: Form::of(json), protobuf: OnceLock::new(), etag, dialect }
     }
 
-    /// The JSON itself.
-    pub fn json(&self) -> Vec<u8> {
-        let mut json = Vec::new();
-        GzDecoder::new(self.gzip.as_slice()).read_to_end(&mut json).expect("packed above");
-        json
+    /// Its JSON.
+    pub fn json(&self) -> &Form {
+        &self.json
     }
 
-    /// The message of gnostic; made anew each time, for hardly anyone asks.
-    pub fn protobuf(&self) -> Vec<u8> {
-        let document = crate::codec::parse_json(&self.json()).expect("written above");
-        match self.dialect {
-            Dialect::V2 => gnostic::v2(&document),
-            Dialect::V3 => gnostic::v3(&document),
-        }
+    /// The message of gnostic, made when first asked for.
+    pub fn protobuf(&self) -> &Form {
+        self.protobuf.get_or_init(|| {
+            let document = crate::codec::parse_json(&self.json.plain()).expect("written above");
+            Form::of(&match self.dialect {
+                Dialect::V2 => gnostic::v2(&document),
+                Dialect::V3 => gnostic::v3(&document),
+            })
+        })
     }
 }
 

@@ -75,7 +75,7 @@ impl Parts {
         {
             return Some(document.clone());
         }
-        let mut document = parse_json(&local.json()).ok()?;
+        let mut document = parse_json(&local.json().plain()).ok()?;
         parts.iter().for_each(|part| merge::merge(&mut document, part));
         let document = Arc::new(Packed::v2(&document));
         *merged = Some((local.etag.clone(), parts, document.clone()));

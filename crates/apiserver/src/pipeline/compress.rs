@@ -12,13 +12,16 @@ use http_body::Body as _;
 use std::io::Write;
 
 const THRESHOLD: u64 = 128 << 10;
+/// What is compressed at once of a body that is there as a whole; then others have their turn.
+const TURN: usize = 256 << 10;
 
 pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
         let asked = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(takes_gzip);
         let response = next.run(request).await;
         let large = response.body().size_hint().exact().is_some_and(|n| n > THRESHOLD);
-        if asked && large && !response.headers().contains_key(CONTENT_ENCODING) { gzip(response) } else { response }
+        let packed = response.headers().contains_key(CONTENT_ENCODING);
+        if asked && large && !packed { gzip(response).await } else { response }
     })
 }
 
@@ -29,16 +32,28 @@ fn takes_gzip(accept: &str) -> bool {
     })
 }
 
-fn gzip(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.remove(CONTENT_LENGTH);
-    response.map(|body| match body {
-        Body::Full(bytes) => compressed(stream::iter(bytes.map(Ok)).boxed()),
+async fn gzip(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    head.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    head.headers.remove(CONTENT_LENGTH);
+    let body = match body {
+        Body::Full(bytes) => whole(&bytes.unwrap_or_default()).await,
         Body::Stream(pieces, _) => compressed(pieces),
         through @ Body::Through(_) => through,
-    })
+    };
+    Response::from_parts(head, body)
+}
+
+/// Compresses at once what is in memory already: the result is smaller, and smaller than an encoder that would wait
+/// for a slow reader.
+async fn whole(bytes: &[u8]) -> Body {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for piece in bytes.chunks(TURN) {
+        encoder.write_all(piece).expect("memory takes all");
+        tokio::task::yield_now().await;
+    }
+    encoder.finish().expect("memory takes all").into()
 }
 
 /// Compresses piece by piece, so that a large list is never held whole.

@@ -12,6 +12,7 @@ use crate::aggregation::Snapshot;
 use crate::aggregation::discovery::{merge_group, merge_groups};
 use crate::row::Table;
 use crate::server::body::Response;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use kaji_api::{Status, Value};
 
@@ -19,7 +20,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 
 /// An aggregated document: its bytes and their hash, as a quoted entity tag.
 pub(crate) struct Aggregated {
-    json: Vec<u8>,
+    json: Bytes,
     tag: String,
 }
 
@@ -30,18 +31,18 @@ impl Aggregated {
         kaji_api::codec::write_json(document, &mut json);
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, &json);
         let hex: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
-        Aggregated { json, tag: format!("\"{hex}\"") }
+        Aggregated { json: json.into(), tag: format!("\"{hex}\"") }
     }
 }
 
 /// The document at a path; none: no such path.
-pub(super) fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, Status> {
+pub(super) async fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, Status> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let table = asked.api.custom().load();
     match parts.as_slice() {
         ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, table.core()))),
         ["apis"] if wants_aggregated(asked) => return Ok(Some(groups(asked, &table))),
-        ["openapi", rest @ ..] => return openapi::serve(asked, rest),
+        ["openapi", rest @ ..] => return openapi::serve(asked, rest).await,
         _ => {}
     }
     let discovery = table.discovery();

@@ -155,7 +155,7 @@ async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
             let document = crate::authn::openid::document(asked.api, path);
             Ok(document.map_or_else(not_found, |(media, text)| output::answer(200, media, text.into())))
         }
-        _ => Ok(super::documents::serve(asked, path)?.unwrap_or_else(not_found)),
+        _ => Ok(super::documents::serve(asked, path).await?.unwrap_or_else(not_found)),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Clients that ask for much and read little.
 
 use super::Seen;
+use super::frames::{END_HEADERS, END_STREAM, HEADERS, frame, get, numbers, talk};
 use super::http::{Connection, Request};
 use super::site::{NAMESPACE, Site, Who};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 /// Objects of half a megabyte each.
@@ -83,4 +84,41 @@ pub(super) async fn watches(site: &Site) -> Seen {
     drop(held);
     empty(site, "small").await?;
     Ok(format!("{watchers} watchers, {} MiB of events each", 16 * site.scale))
+}
+
+/// Streams of one connection, as many as are allowed.
+const STREAMS: usize = 250;
+/// `SETTINGS_INITIAL_WINDOW_SIZE` of 0: nothing may be sent of any body.
+const SHUT: &[u8] = &[0, 4, 0, 0, 0, 0];
+/// How soon others are answered meanwhile.
+const ANSWERED: Duration = Duration::from_secs(5);
+
+/// The largest document in all its forms, on streams whose windows stay shut.
+pub(super) async fn documents(site: &Site) -> Seen {
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let forms: [&[(&str, &str)]; 3] = [&[("accept-encoding", "gzip")], &[], &[("accept", protobuf)]];
+    let held = PAUSE * 2;
+    let connections = (0..4 * site.scale).map(|_| {
+        let streams = numbers().zip(forms.iter().cycle()).take(STREAMS);
+        let requests = streams.map(|(n, form)| {
+            let headers = [&[("user-agent", "load")], *form].concat();
+            frame(HEADERS, END_STREAM | END_HEADERS, n, &get("/openapi/v2", &headers))
+        });
+        talk(site, Who::Admin, SHUT, requests, held)
+    });
+    let others = async {
+        let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+        while begun.elapsed() < held {
+            let asked = Instant::now();
+            site.serves_admin().await?;
+            slowest = slowest.max(asked.elapsed());
+        }
+        Ok::<_, String>(slowest)
+    };
+    let (heard, slowest) = futures::future::try_join(futures::future::try_join_all(connections), others).await?;
+    let answers: usize = heard.iter().map(|heard| heard.answers).sum();
+    match answers == heard.len() * STREAMS && slowest < ANSWERED {
+        true => Ok(format!("{answers} readers; others waited {slowest:?} at most")),
+        false => Err(format!("{heard:?}; others waited {slowest:?}")),
+    }
 }

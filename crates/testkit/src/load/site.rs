@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -25,6 +26,8 @@ pub(super) enum Who {
     Admin,
     /// Somebody who may do everything, too, but waits like all others.
     Somebody,
+    /// Another one, of the same kind.
+    Neighbour,
 }
 
 /// The server.
@@ -32,6 +35,8 @@ pub(super) struct Site {
     servers: Servers,
     admin: Arc<ClientConfig>,
     somebody: Arc<ClientConfig>,
+    neighbour: Arc<ClientConfig>,
+    kaji: PathBuf,
     /// How much of everything.
     pub(super) scale: usize,
 }
@@ -39,13 +44,24 @@ pub(super) struct Site {
 impl Site {
     /// A server with few seats, so that ten times the clients are not too many for the machine.
     pub(super) async fn start(plan: &Plan) -> Self {
-        let flags = vec!["--max-requests-inflight=20".to_owned(), "--max-mutating-requests-inflight=10".to_owned()];
-        let mut servers = Servers::new(&plan.kaji, "load", vec![flags]).await;
+        let flags = ["--max-requests-inflight=20", "--max-mutating-requests-inflight=10"];
+        Self::start_with(&plan.kaji, plan.scale, "load", &flags).await
+    }
+
+    /// Another server.
+    pub(super) async fn beside(&self, name: &str, flags: &[&str]) -> Self {
+        Self::start_with(&self.kaji, self.scale, &format!("load-{name}"), flags).await
+    }
+
+    async fn start_with(kaji: &Path, scale: usize, name: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let mut servers = Servers::new(kaji, name, vec![flags]).await;
         servers.start_missing();
         servers.until_ready().await;
         let admin = client(&servers, Subject::new("admin", &["system:masters"]));
-        let somebody = client(&servers, Subject::new("somebody", &["loaders"]));
-        let site = Site { servers, admin, somebody, scale: plan.scale };
+        let [somebody, neighbour] =
+            ["somebody", "neighbour"].map(|name| client(&servers, Subject::new(name, &["loaders"])));
+        let site = Site { servers, admin, somebody, neighbour, kaji: kaji.to_owned(), scale };
         let namespace = format!(r#"{{"metadata":{{"name":"{NAMESPACE}"}}}}"#);
         site.expect(&Request::post("/api/v1/namespaces", namespace), 201).await;
         let binding = r#"{"metadata":{"name":"loaders"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":
@@ -76,6 +92,7 @@ impl Site {
         let config = match who {
             Who::Admin => &self.admin,
             Who::Somebody => &self.somebody,
+            Who::Neighbour => &self.neighbour,
         };
         let mut config = (**config).clone();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
@@ -104,7 +121,7 @@ impl Site {
         if answer.code == code && answer.text().contains(text) {
             return Ok(());
         }
-        let shown: String = answer.text().chars().take(300).collect();
+        let shown: String = answer.text().chars().take(1000).collect();
         Err(format!("{what}: wanted {code} ({text}), got {}: {shown}", answer.code))
     }
 

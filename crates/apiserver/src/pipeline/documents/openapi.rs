@@ -1,13 +1,16 @@
 //! `/openapi/v2` and `/openapi/v3`: packed documents, built at the first request for them.
 
+use super::super::negotiate::{self, Format, Offer};
 use super::super::route::Asked;
 use super::super::{output, version};
+use crate::server::Api;
 use crate::server::body::{Body, Response};
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
-use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use kaji_api::Status;
 use kaji_api::openapi::{Documents, Packed, v3_index, v3_place};
 use std::sync::LazyLock;
+use tokio::sync::Semaphore;
 
 const JSON: &str = "application/json";
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -16,72 +19,105 @@ const V3_PROTOBUF_DOTTED: &str = "application/com.github.proto-openapi.spec.v3.v
 
 pub(super) static BUILT_IN: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&version::git_version()));
 
-/// The document at a path below `/openapi`; none: no such path.
-pub(super) fn serve(asked: &Asked<'_>, rest: &[&str]) -> Result<Option<Response>, Status> {
-    let (custom, aggregation) = (asked.api.custom(), asked.api.aggregation());
-    let table = custom.load();
-    match rest {
-        ["v2"] => {
-            let own = custom.documents.v2(&table);
-            let local = own.as_deref().unwrap_or_else(|| BUILT_IN.v2());
-            let merged = aggregation.openapi.v2(local);
-            Ok(Some(packed(asked, merged.as_deref().unwrap_or(local), &[V2_PROTOBUF])))
-        }
-        ["v3"] => {
-            let tags = table.v3_tags();
-            custom.documents.forget_others(&tags);
-            let (mut index, own) = (BUILT_IN.v3_index(), v3_index(tags));
-            own["paths"].entries().for_each(|(name, entry)| index.entry("paths").set(name.to_owned(), entry.clone()));
-            aggregation.openapi.add_to_index(&mut index, &aggregation.snapshot(asked.api).services);
-            super::plain(asked, &index).map(Some)
-        }
-        ["v3", name @ ..] => {
-            let name = name.join("/");
-            let own = custom.documents.v3(&table, &name);
-            let document = own.as_deref().or_else(|| BUILT_IN.v3(&name));
-            Ok(document.map(|document| of_v3(asked, &name, document)))
-        }
-        _ => Ok(None),
+/// How many requests for documents are worked at. To build one takes a second, to unpack one takes milliseconds, and
+/// who waits for the same one has nothing to do meanwhile.
+static AT_WORK: Semaphore = Semaphore::const_new(2);
+
+/// What is asked for, apart from the request.
+struct Wanted {
+    api: Api,
+    /// Below `/openapi`.
+    path: String,
+    headers: HeaderMap,
+    /// The document's hash, as the client knows it.
+    hash: String,
+    /// Of the index.
+    format: Format,
+}
+
+/// The document at a path below `/openapi`; none: no such path. It is looked up beside the requests, which go on.
+pub(super) async fn serve(asked: &Asked<'_>, rest: &[&str]) -> Result<Option<Response>, Status> {
+    let wanted = Wanted {
+        api: asked.api.clone(),
+        path: rest.join("/"),
+        headers: asked.parts.headers.clone(),
+        hash: asked.query.get("hash").to_owned(),
+        format: match rest {
+            ["v3"] => negotiate::format(&asked.parts.headers, &asked.query, Offer::Plain)?,
+            _ => Format::JSON,
+        },
+    };
+    let _permit = AT_WORK.acquire().await.expect("the semaphore is never closed");
+    match tokio::task::spawn_blocking(move || wanted.find()).await {
+        Ok(found) => Ok(found),
+        Err(broken) => std::panic::resume_unwind(broken.into_panic()),
     }
 }
 
-/// A document of v3, at the address that the index names: it never changes there.
-fn of_v3(asked: &Asked<'_>, name: &str, document: &Packed) -> Response {
-    let hash = asked.query.get("hash");
-    if !hash.is_empty() && hash != document.etag.trim_matches('"') {
-        let mut response = output::answer(301, JSON, Body::empty());
-        if let Ok(place) = HeaderValue::from_str(&v3_place(name, &document.etag)) {
-            response.headers_mut().insert(LOCATION, place);
+impl Wanted {
+    fn find(&self) -> Option<Response> {
+        let (custom, aggregation) = (self.api.custom(), self.api.aggregation());
+        let table = custom.load();
+        match self.path.split_once('/').unwrap_or((&self.path, "")) {
+            ("v2", "") => {
+                let own = custom.documents.v2(&table);
+                let local = own.as_deref().unwrap_or_else(|| BUILT_IN.v2());
+                let merged = aggregation.openapi.v2(local);
+                Some(self.packed(merged.as_deref().unwrap_or(local), &[V2_PROTOBUF]))
+            }
+            ("v3", "") => {
+                let tags = table.v3_tags();
+                custom.documents.forget_others(&tags);
+                let (mut index, own) = (BUILT_IN.v3_index(), v3_index(tags));
+                let paths = own["paths"].entries();
+                paths.for_each(|(name, entry)| index.entry("paths").set(name.to_owned(), entry.clone()));
+                aggregation.openapi.add_to_index(&mut index, &aggregation.snapshot(&self.api).services);
+                Some(output::document(200, &index, self.format))
+            }
+            ("v3", name) => {
+                let own = custom.documents.v3(&table, name);
+                let document = own.as_deref().or_else(|| BUILT_IN.v3(name));
+                document.map(|document| self.of_v3(name, document))
+            }
+            _ => None,
         }
-        return response;
     }
-    let mut response = packed(asked, document, &[V3_PROTOBUF, V3_PROTOBUF_DOTTED]);
-    if !hash.is_empty() {
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-    }
-    response
-}
 
-fn header<'a>(asked: &'a Asked<'_>, name: &http::HeaderName) -> &'a str {
-    asked.parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
-}
+    /// A document of v3, at the address that the index names: it never changes there.
+    fn of_v3(&self, name: &str, document: &Packed) -> Response {
+        if !self.hash.is_empty() && self.hash != document.etag.trim_matches('"') {
+            let mut response = output::answer(301, JSON, Body::empty());
+            if let Ok(place) = HeaderValue::from_str(&v3_place(name, &document.etag)) {
+                response.headers_mut().insert(LOCATION, place);
+            }
+            return response;
+        }
+        let mut response = self.packed(document, &[V3_PROTOBUF, V3_PROTOBUF_DOTTED]);
+        if !self.hash.is_empty() {
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
+        response
+    }
 
-/// JSON unless a protobuf form is named first; gzip as it is kept, to those who take it.
-fn packed(asked: &Asked<'_>, document: &Packed, protobuf: &[&'static str]) -> Response {
-    if header(asked, &IF_NONE_MATCH) == document.etag {
-        return marked(output::answer(304, JSON, Body::empty()), document, JSON);
+    fn header(&self, name: &http::HeaderName) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
     }
-    let wanted = header(asked, &ACCEPT).split(',').map(|c| c.split(';').next().unwrap_or_default().trim());
-    let named = wanted.filter_map(|w| protobuf.iter().copied().chain([JSON]).find(|m| *m == w)).next().unwrap_or(JSON);
-    if named != JSON {
-        return marked(output::answer(200, named, document.protobuf().into()), document, named);
+
+    /// JSON unless a protobuf form is named first; gzip as it is kept, to those who take it.
+    fn packed(&self, document: &Packed, protobuf: &[&'static str]) -> Response {
+        if self.header(&IF_NONE_MATCH) == document.etag {
+            return marked(output::answer(304, JSON, Body::empty()), document, JSON);
+        }
+        let mut wanted = self.header(&ACCEPT).split(',').map(|c| c.split(';').next().unwrap_or_default().trim());
+        let named = wanted.find_map(|w| protobuf.iter().copied().chain([JSON]).find(|m| *m == w)).unwrap_or(JSON);
+        let form = if named == JSON { document.json() } else { document.protobuf() };
+        if !self.header(&ACCEPT_ENCODING).contains("gzip") {
+            return marked(output::answer(200, named, form.plain().into()), document, named);
+        }
+        let mut response = output::answer(200, named, form.gzip().into());
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        marked(response, document, named)
     }
-    if !header(asked, &ACCEPT_ENCODING).contains("gzip") {
-        return marked(output::answer(200, JSON, document.json().into()), document, JSON);
-    }
-    let mut response = output::answer(200, JSON, document.gzip.clone().into());
-    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    marked(response, document, JSON)
 }
 
 fn marked(mut response: Response, document: &Packed, media: &'static str) -> Response {

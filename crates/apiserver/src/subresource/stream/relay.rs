@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kaji_api::Status;
+use tokio::io::AsyncWriteExt;
 
 /// Answers a request that must be an upgrade.
 pub(super) async fn serve(api: &Api, location: &Location, parts: Parts) -> Result<Response, Status> {
@@ -58,6 +59,8 @@ pub(crate) fn join(
         let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
         if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut backend).await {
             tracing::debug!(%error, "passed-on connection broke");
+            // Where one side breaks, copying ends without sending on what it had from it.
+            let _ = tokio::join!(client.shutdown(), backend.shutdown());
         }
     });
     Ok(answer.map(|_| Body::empty()))
