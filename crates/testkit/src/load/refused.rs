@@ -29,7 +29,7 @@ pub(super) async fn flow(site: &Site) -> Seen {
         Ok(slowest)
     };
     // Half of them have so little time that they cannot wait for their turn.
-    let timeout = |n: usize| if n % 2 == 0 { "" } else { "?timeout=200ms" };
+    let timeout = |n: usize| if n.is_multiple_of(2) { "" } else { "?timeout=200ms" };
     let flood = burst(site, CLIENTS * site.scale.min(10), |n| write("flow", n, timeout(n)));
     let (answers, slowest) = futures::future::try_join(flood, neighbour).await?;
     let codes = codes(&answers, &[201, 429, 504])?;
