@@ -156,15 +156,23 @@ impl<B> Drop for Outgoing<B> {
 pub(super) struct Noted<S> {
     inner: S,
     turns: Turns,
+    /// The last write found no room: that there is nothing to flush is no progress then.
+    full: bool,
 }
 
 impl<S> Noted<S> {
     pub(super) fn new(inner: S, turns: Turns) -> Self {
-        Noted { inner, turns }
+        Noted { inner, turns, full: false }
     }
 
-    fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.turns.set(polled.is_pending());
+    fn note_write<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.full = polled.is_pending();
+        self.turns.set(self.full);
+        polled
+    }
+
+    fn note_flush(&self, polled: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        self.turns.set(self.full || polled.is_pending());
         polled
     }
 }
@@ -178,17 +186,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.note(polled)
+        self.note_write(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_flush(cx);
-        self.note(polled)
+        self.note_flush(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.note(polled)
+        self.note_flush(polled)
     }
 
     fn poll_write_vectored(
@@ -197,7 +205,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.note(polled)
+        self.note_write(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
