@@ -12,6 +12,7 @@ mod services;
 mod system;
 
 pub(crate) use endpoint::publish;
+pub(crate) use services::keep_default_range;
 
 use crate::context::RequestContext;
 use crate::registry::Mode;

@@ -27,6 +27,7 @@ use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
 use crate::reload::{self, Reloads};
 use crate::row::{CustomRows, Row};
+use crate::service_repair;
 use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
@@ -125,6 +126,8 @@ impl Api {
         tokio::spawn(fairness::run(api.clone()));
         tokio::spawn(aggregation::run(api.clone()));
         tokio::spawn(admission::policy::check_types(api.clone()));
+        tokio::spawn(crate::bootstrap::keep_default_range(api.clone()));
+        tokio::spawn(service_repair::run(api.clone(), service_repair::ALL_AGAIN));
         tokio::spawn(aggregation::register::run(api.clone()));
         api.0.ready.store(true, Ordering::Release);
         Ok(api)

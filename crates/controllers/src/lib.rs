@@ -35,6 +35,7 @@ mod resource_quota;
 mod root_ca;
 mod service;
 mod service_account;
+mod service_cidr;
 mod stateful_set;
 mod storage_protection;
 mod taint;
@@ -125,6 +126,7 @@ const CONTROLLERS: &[Controller] = controllers! {
     "certificate-controller" => certificates::run_approver,
     "certificate-controller" => certificates::run_signer,
     "certificate-controller" => certificates::run_cleaner,
+    "service-cidrs-controller" => service_cidr::run,
     "pvc-protection-controller" => storage_protection::run_claims,
     "pv-protection-controller" => storage_protection::run_volumes,
     "volumeattributesclass-protection-controller" => storage_protection::run_classes,

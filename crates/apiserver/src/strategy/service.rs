@@ -1,8 +1,9 @@
 //! Services: what depends on their type, and the addresses and ports that are theirs alone.
 
-mod addresses;
+pub(crate) mod addresses;
 mod families;
 mod ports;
+pub(crate) mod ranges;
 
 use super::{Strategy, keep};
 use crate::context::RequestContext;

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolumeClaim, Pod, ResourceQuota, Service,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -299,4 +300,33 @@ async fn claims_go_with_pods_that_are_scaled_away() {
     assert!(kept.metadata.deletion_timestamp.is_some());
     api.delete("db", &DeleteParams::background()).await.unwrap();
     world.until::<PersistentVolumeClaim>("data-db-0", |c| c.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_stays_while_a_service_needs_it() {
+    let world = World::start(&[]).await;
+    let ranges: Api<ServiceCIDR> = Api::all(world.client.clone());
+    let ready = |range: &ServiceCIDR| {
+        let mut conditions = range.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.next().map(|c| (c.status.clone(), c.reason.clone()))
+    };
+    world.create::<ServiceCIDR>("", &json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/24"]}})).await;
+    let is = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    let made = world
+        .wait("the range to be ready", async || {
+            ranges.get("more").await.ok().filter(|range| ready(range) == is("True", ""))
+        })
+        .await;
+    assert_eq!(made.metadata.finalizers.unwrap(), ["networking.k8s.io/service-cidr-finalizer"]);
+    let service = json!({"metadata": {"name": "web", "namespace": "n"}, "spec": {"clusterIP": "10.97.0.7", "ports": [{"port": 80}]}});
+    world.create::<Service>("n", &service).await;
+    ranges.delete("more", &DeleteParams::default()).await.unwrap();
+    world
+        .wait("the range to say that it is needed", async || {
+            ranges.get("more").await.ok().filter(|range| ready(range) == is("False", "Terminating"))
+        })
+        .await;
+    let services: Api<Service> = Api::namespaced(world.client.clone(), "n");
+    services.delete("web", &DeleteParams::default()).await.unwrap();
+    world.wait("the range to go", async || ranges.get_opt("more").await.unwrap().is_none().then_some(())).await;
 }

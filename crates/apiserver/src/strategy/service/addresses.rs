@@ -1,6 +1,7 @@
 //! Cluster addresses: each is an `IPAddress` object, so that two API servers can't give out the same one.
 
 use super::invalid;
+use super::ranges::{candidates, family_of_range, ready, usable};
 use crate::cache::store_status;
 use crate::context::RequestContext;
 use crate::server::Api;
@@ -12,20 +13,19 @@ use jiff::Timestamp;
 use kaji_api::field::Errors;
 use kaji_api::{GroupResource, ObjectKey, Status, Value, value};
 use kaji_store::{Change, Committed, Expect};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-const RESOURCE: GroupResource = GroupResource::of("networking.k8s.io", "ipaddresses");
-const RANGES: GroupResource = GroupResource::of("networking.k8s.io", "servicecidrs");
-const SERVICES: GroupResource = GroupResource::of("", "services");
+pub(crate) const RESOURCE: GroupResource = GroupResource::of("networking.k8s.io", "ipaddresses");
+pub(crate) const SERVICES: GroupResource = GroupResource::of("", "services");
 /// How long an address may be taken without its service being there.
-const ORPHANED_SECONDS: i64 = 60;
+pub(crate) const ORPHANED_SECONDS: i64 = 60;
 const ALLOCATED: &str = "provided IP is already allocated";
 
 /// The cluster's address families, the default one first.
 pub(super) fn families(api: &Api) -> Vec<&'static str> {
-    let mut all: Vec<&'static str> = Vec::new();
-    for range in ranges(api) {
-        let family = family_of(range.addr());
+    let mut all = vec![family_of_range(&api.config().service_range)];
+    for range in ready(api) {
+        let family = family_of_range(&range);
         if !all.contains(&family) {
             all.push(family);
         }
@@ -33,19 +33,8 @@ pub(super) fn families(api: &Api) -> Vec<&'static str> {
     all
 }
 
-/// The configured range, then those of further `ServiceCIDR`s.
-fn ranges(api: &Api) -> Vec<IpNet> {
-    let mut all = vec![api.config().service_range.trunc()];
-    for object in api.list_cached(&RANGES, "").iter().filter(|o| !o.is_deleting()) {
-        let more = object["spec"]["cidrs"].items().iter().filter_map(|c| c.str().parse::<IpNet>().ok());
-        let more: Vec<IpNet> = more.map(|net| net.trunc()).filter(|net| !all.contains(net)).collect();
-        all.extend(more);
-    }
-    all
-}
-
 /// Addresses of a service; none for `None` and for services that are names.
-fn held(obj: &Value) -> Vec<IpAddr> {
+pub(crate) fn held(obj: &Value) -> Vec<IpAddr> {
     if obj["spec"]["type"].str() == "ExternalName" {
         return Vec::new();
     }
@@ -96,7 +85,7 @@ fn refused(obj: &Value, why: &str) -> Status {
 
 async fn take_one(api: &Api, dry_run: bool, obj: &Value, text: &str) -> Result<(), Status> {
     let address = ip::sloppy(text).ok_or_else(|| Status::internal(format!("failed to parse service IP \"{text}\"")))?;
-    let all = ranges(api);
+    let all = ready(api);
     let own = all.iter().find(|range| range.contains(&address));
     let why = if own.is_none() {
         "the provided network does not match the current range".to_owned()
@@ -111,8 +100,8 @@ async fn take_one(api: &Api, dry_run: bool, obj: &Value, text: &str) -> Result<(
 }
 
 async fn take_any(api: &Api, dry_run: bool, obj: &Value, family: &str) -> Result<String, Status> {
-    let all = ranges(api);
-    let own: Vec<IpNet> = all.into_iter().filter(|r| family_of(r.addr()) == family).collect();
+    let all = ready(api);
+    let own: Vec<IpNet> = all.into_iter().filter(|r| family_of_range(r) == family).collect();
     if dry_run && let Some(range) = own.first() {
         // A dry run takes nothing and says so by an address that no service can have.
         return Ok(range.network().to_string());
@@ -142,9 +131,9 @@ fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// False when somebody has it.
-async fn create(api: &Api, obj: &Value, address: IpAddr) -> Result<bool, Status> {
-    let object = value!({
+/// The claim of a service to an address.
+fn claim(obj: &Value, address: IpAddr) -> Value {
+    value!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "IPAddress",
         "metadata": {
@@ -161,8 +150,12 @@ async fn create(api: &Api, obj: &Value, address: IpAddr) -> Result<bool, Status>
                 "name": (obj.name()),
             },
         },
-    });
-    match api.create(&RequestContext::system(), &RESOURCE, object).await {
+    })
+}
+
+/// Claims an address for a service; false when somebody has it.
+pub(crate) async fn create(api: &Api, obj: &Value, address: IpAddr) -> Result<bool, Status> {
+    match api.create(&RequestContext::system(), &RESOURCE, claim(obj, address)).await {
         Ok(_) => Ok(true),
         Err(status) if status.reason == "AlreadyExists" => Ok(false),
         Err(status) => Err(status),
@@ -174,7 +167,7 @@ fn is_old(claim: &Value) -> bool {
     since.is_ok_and(|since| Timestamp::now().as_second() - since.as_second() > ORPHANED_SECONDS)
 }
 
-fn is_owner(claim: &Value, service: &Value) -> bool {
+pub(crate) fn is_owner(claim: &Value, service: &Value) -> bool {
     let parent = &claim["spec"]["parentRef"];
     parent["resource"].str() == "services"
         && parent["namespace"].str() == service.namespace()
@@ -252,69 +245,5 @@ async fn give_back_one(api: &Api, obj: &Value, address: IpAddr) -> Result<(), St
             api.delete_uid(&RequestContext::system(), &RESOURCE, &ObjectKey::new("", name), claim.uid()).await
         }
         None => Ok(()),
-    }
-}
-
-/// First and last address that services may have.
-fn bounds(range: IpNet) -> Option<(u128, u128)> {
-    let (network, broadcast) = (number(range.network()), number(range.broadcast()));
-    let last = if range.addr().is_ipv4() { broadcast.checked_sub(1)? } else { broadcast };
-    (network < last).then(|| (network + 1, last))
-}
-
-fn usable(range: IpNet, address: IpAddr) -> bool {
-    address.is_ipv4() == range.addr().is_ipv4()
-        && bounds(range).is_some_and(|(first, last)| (first..=last).contains(&number(address)))
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(a) => u32::from(a).into(),
-        IpAddr::V6(a) => a.into(),
-    }
-}
-
-fn address(range: IpNet, n: u128) -> IpAddr {
-    match range {
-        IpNet::V4(_) => Ipv4Addr::from(u32::try_from(n).expect("within an IPv4 range")).into(),
-        IpNet::V6(_) => Ipv6Addr::from(n).into(),
-    }
-}
-
-/// The lower part of a range is left to addresses that are asked for, until the rest is used up:
-/// a sixteenth of it, at least 16 and at most 256 addresses.
-fn reserved(size: u128) -> u128 {
-    if size <= 16 { 0 } else { (size / 16).clamp(16, 256) }
-}
-
-/// Every address of a range once: the upper part from a random start, then the lower one.
-fn candidates(range: IpNet, random: u64) -> impl Iterator<Item = IpAddr> {
-    let (first, last) = bounds(range).unwrap_or((1, 0));
-    let border = first + reserved(number(range.broadcast()) - number(range.network()) + 1);
-    let around = move |from: u128, to: u128| {
-        let size = (to + 1).saturating_sub(from);
-        (0..size).map(move |i| from + (u128::from(random) % size + i) % size)
-    };
-    around(border, last).chain(around(first, border.min(last + 1).saturating_sub(1))).map(move |n| address(range, n))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn every_address_once_and_the_low_ones_last() {
-        let range: IpNet = "10.0.0.0/24".parse().unwrap();
-        let all: Vec<IpAddr> = candidates(range, 12345).collect();
-        assert_eq!(all.len(), 254);
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 254);
-        let low = |ip: &IpAddr| number(*ip) & 0xff <= 16;
-        assert!(all[..238].iter().all(|ip| !low(ip)) && all[238..].iter().all(low));
-        assert!(!usable(range, "10.0.0.0".parse().unwrap()) && !usable(range, "10.0.0.255".parse().unwrap()));
-        let tiny: IpNet = "10.0.0.0/30".parse().unwrap();
-        assert_eq!(candidates(tiny, 9).count(), 2);
-        let six: IpNet = "fd00::/120".parse().unwrap();
-        assert_eq!(candidates(six, 7).count(), 255);
     }
 }
