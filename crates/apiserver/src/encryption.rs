@@ -9,6 +9,7 @@
 mod chain;
 mod cipher;
 mod config;
+mod envelope;
 mod kms;
 mod metrics;
 #[cfg(any(test, feature = "properties"))]
@@ -33,7 +34,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch as channel;
 
 /// The format byte of values sealed by the first versions of Kaji: nonce, ciphertext, tag (AES-256-GCM).
@@ -88,11 +89,12 @@ impl Sealer {
     pub(crate) async fn start(options: &Options) -> Result<Self, StartError> {
         let former = options.former_key.as_deref().map(former_key).transpose()?;
         let (changed, _) = channel::channel(0);
+        let metrics = Metrics::default();
         let current = match &options.provider_config {
             None => Arc::new(Transformers::none()),
             Some(file) => {
                 let (config, hash) = read(file).map_err(|why| bad(file, why))?;
-                Arc::new(Transformers::new(&config, hash, &changed))
+                Arc::new(Transformers::new(&config, hash, &changed, &metrics.envelope))
             }
         };
         for plugin in &current.plugins {
@@ -109,7 +111,7 @@ impl Sealer {
             seals: Mutex::new(vec![Seal::default()]),
             unreadable: Mutex::default(),
             changed,
-            metrics: Metrics::default(),
+            metrics,
         })
     }
 
@@ -121,8 +123,9 @@ impl Sealer {
     pub(crate) fn seal(&self, row: &ResourceDef, key: &str, plain: &Bytes) -> Result<Bytes, String> {
         let rules = self.rules();
         let Some(chain) = rules.current.chain(row.group, row.plural) else { return Ok(plain.clone()) };
+        let begun = Instant::now();
         let sealed = chain.seal(key, plain);
-        self.metrics.transformed(row, "to_storage", chain.write_prefix(), sealed.is_ok());
+        self.metrics.transformed(row, "to_storage", chain.write_prefix(), sealed.is_ok(), begun.elapsed());
         sealed.map(Bytes::from)
     }
 
@@ -160,9 +163,11 @@ impl Sealer {
         }
         let by = |transformers: &Transformers| match transformers.chain(row.group, row.plural) {
             Some(chain) => {
+                let begun = Instant::now();
                 let opened = chain.open(key, stored);
+                let took = begun.elapsed();
                 let prefix = opened.as_ref().map_or_else(|_| prefix_of(stored), |(_, seal)| seal.prefix.clone());
-                self.metrics.transformed(row, "from_storage", &prefix, opened.is_ok());
+                self.metrics.transformed(row, "from_storage", &prefix, opened.is_ok(), took);
                 opened
             }
             None if stored.starts_with(chain::SEALED) => Err(OpenError::NoRule),

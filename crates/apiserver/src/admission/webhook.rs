@@ -24,6 +24,7 @@ mod validate;
 pub(crate) use metrics::Metrics;
 
 use super::{Attributes, Operation, Plugin};
+use crate::pipeline::timing::{Phase, timed};
 use crate::row::Row;
 use futures::future::BoxFuture;
 use kaji_api::Status;
@@ -59,7 +60,7 @@ impl Plugin for MutatingAdmissionWebhook {
         if hooks.is_empty() || is_exempt(a) {
             return Box::pin(std::future::ready(Ok(())));
         }
-        Box::pin(async move { mutate::dispatch(&hooks, a).await })
+        Box::pin(async move { timed(Phase::MutatingWebhooks, mutate::dispatch(&hooks, a)).await })
     }
 }
 
@@ -73,7 +74,7 @@ impl Plugin for ValidatingAdmissionWebhook {
         if hooks.is_empty() || is_exempt(a) {
             return Box::pin(std::future::ready(Ok(())));
         }
-        Box::pin(async move { validate::dispatch(&hooks, a).await })
+        Box::pin(async move { timed(Phase::ValidatingWebhooks, validate::dispatch(&hooks, a)).await })
     }
 }
 

@@ -9,6 +9,7 @@ use kaji_api::{Value, value};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The audit event of a request. Empty when auditing is off: then all of this costs a test of a pointer.
 #[derive(Clone, Default)]
@@ -79,6 +80,13 @@ impl Trail {
 
     fn takes(&self, level: Level) -> bool {
         self.level().is_some_and(|own| own >= level)
+    }
+
+    /// How long ago the request came.
+    pub(crate) fn age(&self) -> Duration {
+        let Some(inner) = self.on() else { return Duration::ZERO };
+        let age = Timestamp::now().duration_since(inner.state.lock().event.received);
+        Duration::try_from(age).unwrap_or_default()
     }
 
     /// Asks the policy, and keeps what is known from the head of the request. False: nothing is to be recorded.

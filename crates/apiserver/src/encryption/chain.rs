@@ -2,6 +2,7 @@
 
 use super::cipher::{Cbc, Gcm, Secretbox};
 use super::config::{Algorithm, Config, GroupPattern, ProviderConfig};
+use super::envelope::Envelope;
 use super::kms::{Kms, hash};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -59,12 +60,13 @@ impl Transformers {
         Transformers { rules: Vec::new(), plugins: Vec::new(), hash: String::new(), stop: CancellationToken::new() }
     }
 
-    pub(super) fn new(config: &Config, hash: String, changed: &watch::Sender<u64>) -> Self {
+    pub(super) fn new(config: &Config, hash: String, changed: &watch::Sender<u64>, envelope: &Arc<Envelope>) -> Self {
         let mut transformers = Transformers::none();
         transformers.hash = hash;
         for (patterns, providers) in &config.resources {
             let plugins = &mut transformers.plugins;
-            let chain = Chain { providers: providers.iter().map(|p| Provider::new(p, plugins, changed)).collect() };
+            let chain =
+                Chain { providers: providers.iter().map(|p| Provider::new(p, plugins, changed, envelope)).collect() };
             let chain = Arc::new(chain);
             transformers.rules.extend(patterns.iter().map(|p| (p.clone(), chain.clone())));
         }
@@ -109,14 +111,19 @@ impl Drop for Transformers {
 }
 
 impl Provider {
-    fn new(config: &ProviderConfig, plugins: &mut Vec<Arc<Kms>>, changed: &watch::Sender<u64>) -> Self {
+    fn new(
+        config: &ProviderConfig,
+        plugins: &mut Vec<Arc<Kms>>,
+        changed: &watch::Sender<u64>,
+        envelope: &Arc<Envelope>,
+    ) -> Self {
         match config {
             ProviderConfig::Identity => Provider::Identity,
             ProviderConfig::Keys(algorithm, keys) => {
                 Provider::Keys(keys.iter().map(|(name, secret)| NamedKey::new(*algorithm, name, secret)).collect())
             }
             ProviderConfig::Kms { name, endpoint, timeout } => {
-                let kms = Arc::new(Kms::new(name, endpoint, *timeout, changed));
+                let kms = Arc::new(Kms::new(name, endpoint, *timeout, changed, envelope));
                 plugins.push(kms.clone());
                 Provider::Kms(kms)
             }
@@ -188,7 +195,8 @@ impl Chain {
             }
             Some(Provider::Kms(kms)) => {
                 out.extend_from_slice(kms.prefix.as_bytes());
-                kms.seal(key, plain, &mut out)?;
+                let key_id = kms.seal(key, plain, &mut out)?;
+                kms.envelope.used("to_storage", &kms.name, &hash(&key_id));
             }
         }
         Ok(out)
@@ -217,6 +225,7 @@ impl Chain {
                     match kms.open(key, sealed) {
                         Ok((plain, id)) => {
                             let seal = Seal { prefix: kms.prefix.clone(), key: hash(&id) };
+                            kms.envelope.used("from_storage", &kms.name, &seal.key);
                             return Ok((Cow::Owned(plain), seal));
                         }
                         Err(why) => wrong.push(why),

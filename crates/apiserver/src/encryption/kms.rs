@@ -8,6 +8,7 @@ mod probe;
 mod wire;
 
 use super::cipher::{Derived, Gcm, random};
+use super::envelope::Envelope;
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +36,7 @@ pub(super) struct Kms {
     writing: RwLock<Option<Arc<Writing>>>,
     reading: Mutex<HashMap<Source, (Arc<Dek>, Instant)>>,
     probe: tokio::sync::Mutex<probe::Probe>,
+    pub(super) envelope: Arc<Envelope>,
     /// Changes when another key of the plugin's is written with.
     changed: watch::Sender<u64>,
 }
@@ -70,11 +72,18 @@ pub(super) enum PrepareError {
 }
 
 impl Kms {
-    pub(super) fn new(name: &str, endpoint: &str, timeout: Duration, changed: &watch::Sender<u64>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        endpoint: &str,
+        timeout: Duration,
+        changed: &watch::Sender<u64>,
+        envelope: &Arc<Envelope>,
+    ) -> Self {
         Kms {
             name: name.to_owned(),
             prefix: format!("k8s:enc:kms:v2:{name}:"),
-            client: Client::new(endpoint, timeout),
+            client: Client::new(name, endpoint, timeout, envelope.clone()),
+            envelope: envelope.clone(),
             writing: RwLock::default(),
             reading: Mutex::default(),
             probe: tokio::sync::Mutex::default(),
@@ -87,8 +96,8 @@ impl Kms {
         self.writing.read().as_ref().map(|w| w.source.key_id.clone())
     }
 
-    /// Seals, behind the prefix.
-    pub(super) fn seal(&self, key: &str, plain: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    /// Seals, behind the prefix; gives the id of its key.
+    pub(super) fn seal(&self, key: &str, plain: &[u8], out: &mut Vec<u8>) -> Result<String, String> {
         let writing = self.writing.read().clone().ok_or("got unexpected nil transformer")?;
         if Instant::now() > writing.expires {
             let hash = hash(&writing.source.key_id);
@@ -108,7 +117,7 @@ impl Kms {
             encrypted_dek_source_type: source.kind,
         };
         object.encode(out).expect("vectors grow");
-        Ok(())
+        Ok(object.key_id)
     }
 
     /// Opens what stands behind the prefix; gives the id of its key, too.
@@ -130,6 +139,7 @@ impl Kms {
         let mut reading = self.reading.lock();
         reading.retain(|_, (_, since)| since.elapsed() < READ_TTL);
         reading.insert(source, (dek, Instant::now()));
+        self.envelope.has_sources(&self.name, reading.len());
     }
 
     /// Fetches what it takes to open a value; nothing to do for all but the first of a seed's values.
@@ -138,6 +148,7 @@ impl Kms {
         if self.cached(&source).is_some() {
             return Ok(());
         }
+        self.envelope.missed();
         let request = DecryptRequest {
             ciphertext: source.sealed.clone(),
             uid: uuid::Uuid::new_v4().to_string(),

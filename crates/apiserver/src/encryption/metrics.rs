@@ -1,17 +1,28 @@
 //! Counters of encryption at rest: upstream's names, and ours for what it does not count.
 
+use super::envelope::{Envelope, doubling};
 use super::{Sealer, Usage, kms};
+use crate::pipeline::metrics::Buckets;
 use kaji_api::ResourceDef;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Doubling from 5 µs.
+static SECONDS: [f64; 25] = doubling(5e-6);
 
 type Labels = (String, &'static str, String, bool);
 
 #[derive(Default)]
 pub(super) struct Metrics {
     transformations: Mutex<BTreeMap<Labels, u64>>,
+    /// How long those took that went well, by way and provider.
+    times: Mutex<BTreeMap<(&'static str, String), Buckets>>,
+    /// What plugins say of themselves.
+    pub(super) envelope: Arc<Envelope>,
     /// Bad and good reloads: how many, and when the last was, in seconds since 1970.
     reloads: Mutex<[Option<(u64, i64)>; 2]>,
     rewritten: AtomicU64,
@@ -20,7 +31,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// A value was sealed or opened, or not.
-    pub(super) fn transformed(&self, row: &ResourceDef, way: &'static str, prefix: &str, well: bool) {
+    pub(super) fn transformed(&self, row: &ResourceDef, way: &'static str, prefix: &str, well: bool, took: Duration) {
         let prefix = match (prefix, way) {
             ("", "from_storage") => "identity",
             (prefix, _) => prefix,
@@ -30,6 +41,11 @@ impl Metrics {
             Some(parts) if parts.len() == 3 && parts[0] != "kms" => format!("k8s:enc:{}:{}:", parts[0], parts[1]),
             _ => prefix.to_owned(),
         };
+        if well {
+            let mut times = self.times.lock();
+            let times = times.entry((way, provider.clone())).or_insert_with(|| Buckets::new(&SECONDS));
+            times.observe(took.as_secs_f64());
+        }
         let labels = (row.group_resource().to_string(), way, provider, well);
         *self.transformations.lock().entry(labels).or_default() += 1;
     }
@@ -58,6 +74,12 @@ impl Metrics {
                 "{name}{{resource=\"{resource}\",status=\"{status}\",transformation_type=\"{way}\",transformer_prefix=\"{prefix}\"}} {count}"
             );
         }
+        let name = "apiserver_storage_transformation_duration_seconds";
+        head(out, name, "histogram", "How long sealing and opening took, by provider.");
+        for ((way, prefix), times) in self.times.lock().iter() {
+            times.write(out, name, &format!("transformation_type=\"{way}\",transformer_prefix=\"{prefix}\""));
+        }
+        self.envelope.page(out);
         let server = server_hash();
         let own = "apiserver_encryption_config_controller";
         head(out, &format!("{own}_automatic_reloads_total"), "counter", "Reloads of the encryption configuration.");
@@ -100,11 +122,11 @@ pub(super) fn usage_page(sealer: &Sealer, in_use: &[Usage], out: &mut String) {
     }
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn server_hash() -> String {
+pub(super) fn server_hash() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     kms::hash(host.trim())
 }

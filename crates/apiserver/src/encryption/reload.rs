@@ -56,7 +56,7 @@ impl Sealer {
         if hash == current.hash {
             return Ok(false);
         }
-        let new = Arc::new(Transformers::new(&config, hash, &self.changed));
+        let new = Arc::new(Transformers::new(&config, hash, &self.changed, &self.metrics.envelope));
         healthy(&new).await?;
         // The caches must show what was written until now.
         caches.fresh().await.map_err(|status| status.message)?;

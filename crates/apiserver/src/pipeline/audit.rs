@@ -1,5 +1,7 @@
 //! Auditing on the way of a request: [`track`] opens and closes its trail, [`layer`] asks the policy.
 
+use super::timing::{self, Phase};
+use super::trace::SLOW;
 use super::{Next, authenticate, headers::RequestId, info, output};
 use crate::audit::{Completion, Facts, Hold, Level, Stage, Trail};
 use crate::context::{RequestInfo, UserInfo};
@@ -20,6 +22,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Streamed lists are recorded up to this size; larger ones without their body.
 const MAX_RECORDED: usize = 16 << 20;
@@ -103,6 +106,9 @@ async fn answered(trail: &Trail, head: &Head, response: Response, completion: Ar
         trail.stage(Stage::ResponseStarted).await;
     }
     let whole = matches!(response.body(), Body::Full(_)) && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if !long_running {
+        note_latency(trail);
+    }
     if whole {
         trail.stage(Stage::ResponseComplete).await;
         return response;
@@ -110,6 +116,36 @@ async fn answered(trail: &Trail, head: &Head, response: Response, completion: Ar
     let records = trail.level() == Some(Level::RequestResponse) && head.info.is_resource && !long_running;
     let recorded = (records && is_json(&response)).then(Vec::new);
     response.map(|body| held(body, completion, trail, recorded))
+}
+
+/// The phases that a slow request's event has the time of, by upstream's names (apiserver
+/// `endpoints/request/webhook_duration.go`).
+const LATENCIES: [(Phase, &str); 8] = [
+    (Phase::Authentication, "authentication"),
+    (Phase::Impersonation, "impersonation"),
+    (Phase::Authorization, "authorization"),
+    (Phase::Queue, "apf-queue-wait"),
+    (Phase::MutatingWebhooks, "mutating-webhook"),
+    (Phase::ValidatingWebhooks, "validating-webhook"),
+    (Phase::Store, "etcd"),
+    (Phase::Encode, "serialize-response-object"),
+];
+
+/// Says where the time of a slow request went.
+fn note_latency(trail: &Trail) {
+    let took = trail.age();
+    let Some(spent) = timing::so_far().filter(|_| took > SLOW) else { return };
+    let note = |name: &str, time: Duration| {
+        let nanos = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        trail.annotate(&format!("apiserver.latency.k8s.io/{name}"), codec::show_duration(nanos));
+    };
+    for (phase, name) in LATENCIES {
+        let time = spent.on(phase);
+        if !time.is_zero() {
+            note(name, time);
+        }
+    }
+    note("total", took);
 }
 
 /// Keeps of the answer what the level asks for.

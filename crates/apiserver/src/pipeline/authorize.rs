@@ -1,5 +1,6 @@
 //! May they? 403 names the user, the verb and the resource.
 
+use super::timing::{Phase, timed};
 use super::{Next, authenticate, health, info, negotiate::Format, output};
 use crate::audit::Trail;
 use crate::authz::{Decision, Question};
@@ -19,7 +20,7 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
             return next.run(request).await;
         }
         let question = question(&authenticate::of(request.extensions()), &info);
-        match api.authorize(&question).await {
+        match timed(Phase::Authorization, api.authorize(&question)).await {
             Decision::Allow(why) => {
                 annotate(&trail, "allow", &why);
                 next.run(request).await

@@ -1,6 +1,7 @@
 //! `Impersonate-User`, `-Group`, `-Uid`, `-Extra-…`: acting as somebody else, if allowed to
 //! (apiserver `endpoints/filters/impersonation`).
 
+use super::timing::{Phase, timed};
 use super::{Next, authenticate, authorize, negotiate::Format, output};
 use crate::authz::{Decision, Question};
 use crate::context::UserInfo;
@@ -23,7 +24,7 @@ pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> B
             Ok(None) => next.run(request).await,
             Ok(Some(wanted)) => {
                 let requestor = authenticate::of(request.extensions());
-                if let Err(status) = allowed(api, &requestor, &wanted).await {
+                if let Err(status) = timed(Phase::Impersonation, allowed(api, &requestor, &wanted)).await {
                     return output::failure(&status, Format::JSON);
                 }
                 tracing::debug!(user = requestor.name, acting_as = wanted.name, "impersonation");

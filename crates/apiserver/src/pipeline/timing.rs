@@ -15,10 +15,18 @@ tokio::task_local! {
 pub(crate) enum Phase {
     /// Who is it?
     Authentication,
+    /// Who else?
+    Impersonation,
+    /// May they?
+    Authorization,
     /// A seat.
     Queue,
-    /// Admission plugins.
+    /// Admission plugins, webhooks among them.
     Admission,
+    /// Webhooks that may change the object.
+    MutatingWebhooks,
+    /// Webhooks that may only refuse it.
+    ValidatingWebhooks,
     /// The store, or a cache that is not as new as asked for.
     Store,
     /// Encoding the answer.
@@ -27,13 +35,18 @@ pub(crate) enum Phase {
 
 /// Time per phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spent([Duration; 5]);
+pub(crate) struct Spent([Duration; 9]);
 
 impl Spent {
     /// Time of one phase.
     pub(crate) fn on(&self, phase: Phase) -> Duration {
         self.0[phase as usize]
     }
+}
+
+/// Where the time of the request at hand went until now; none outside of one.
+pub(super) fn so_far() -> Option<Spent> {
+    SPENT.try_with(Cell::get).ok()
 }
 
 /// Runs a request; returns also where its time went.

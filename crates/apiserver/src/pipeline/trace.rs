@@ -8,7 +8,8 @@ use crate::server::body::{Request, Response};
 use futures::future::BoxFuture;
 use std::time::{Duration, Instant};
 
-const SLOW: Duration = Duration::from_millis(500);
+/// What takes longer is slow: the log says where the time went, and so does the audit event.
+pub(super) const SLOW: Duration = Duration::from_millis(500);
 
 pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
@@ -34,15 +35,18 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
 
 /// A slow request, with where its time went; the rest is reading, validation and waiting for the processor.
 fn log_slow(info: &RequestInfo, code: u16, took: Duration, spent: &Spent, id: Option<&str>) {
+    use Phase::{Admission, Authentication, Authorization, Encode, Impersonation, Queue, Store};
     let [authentication, queue, admission, store, encode] =
-        [Phase::Authentication, Phase::Queue, Phase::Admission, Phase::Store, Phase::Encode].map(|p| spent.on(p));
-    let rest = took.saturating_sub(authentication + queue + admission + store + encode);
+        [Authentication, Queue, Admission, Store, Encode].map(|p| spent.on(p));
+    let authorization = spent.on(Authorization) + spent.on(Impersonation);
+    let rest = took.saturating_sub(authentication + authorization + queue + admission + store + encode);
     tracing::warn!(
         verb = info.verb,
         path = info.path,
         code,
         ?took,
         ?authentication,
+        ?authorization,
         ?queue,
         ?admission,
         ?store,

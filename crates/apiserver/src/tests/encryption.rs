@@ -217,6 +217,28 @@ async fn a_plugin_keeps_the_key_and_may_change_it() {
     let second = sealed.stored("a").await;
     assert!(text(&second).contains("key-2") && !text(&second).contains("key-1"), "{}", text(&second));
     sealed.readable("a").await;
+    let page = sealed.server.get("/metrics").await.text();
+    let own = "apiserver_envelope_encryption";
+    let method = |name: &str| {
+        let labels = format!("grpc_status_code=\"OK\",method_name=\"/v2.KeyManagementService/{name}\"");
+        format!("{own}_kms_operations_latency_seconds_count{{{labels},provider_name=\"vault\"}} 2\n")
+    };
+    for line in [method("Status"), method("Encrypt")] {
+        assert!(page.contains(&line), "{line} in {page}");
+    }
+    // Both keys were used, and named by the plugin's status.
+    for (name, labels, count) in [
+        ("key_id_hash_total", "transformation_type=\"to_storage\"", 2),
+        ("key_id_hash_status_last_timestamp_seconds", "provider_name=\"vault\"", 2),
+        ("dek_source_cache_size", "provider_name=\"vault\"", 1),
+    ] {
+        let name = format!("{own}_{name}{{");
+        let lines: Vec<&str> = page.lines().filter(|l| l.starts_with(&name) && l.contains(labels)).collect();
+        assert_eq!(lines.len(), count, "{name} {labels} in {page}");
+    }
+    let time = "apiserver_storage_transformation_duration_seconds_count{transformation_type=\"to_storage\",\
+                transformer_prefix=\"k8s:enc:kms:v2:vault:\"}";
+    assert!(page.contains(time), "{page}");
 }
 
 #[tokio::test]

@@ -185,12 +185,11 @@ async fn until(s: &Server, path: &str, wanted: impl Fn(u16, &Json) -> bool) -> J
 async fn addresses_come_from_ranges_that_are_ready_and_stay() {
     let s = Server::start_with(|c| c.service_range = "10.96.0.0/29".parse().unwrap()).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
-    // Six addresses, one is the server's own service's.
-    for n in 0..5 {
+    for n in 0..6 {
         make(&s, &format!("s{n}"), json!({})).await;
     }
     let full = s.post(SERVICES, &service("x", &json!({}))).await.message(500);
-    assert_eq!(full, "failed to allocate a serviceIP for Service \"x\": range is full");
+    assert!(full.ends_with("failed to allocate a serviceIP for Service \"x\": range is full"), "{full}");
     s.post(RANGES, &range("more", "10.97.0.0/24")).await.ok();
     let unready = refuse(&s, "x", json!({"clusterIP": "10.97.0.9"})).await;
     assert!(unready.ends_with("the provided network does not match the current range"), "{unready}");

@@ -469,3 +469,30 @@ async fn match_conditions_spare_calls() {
     let line = "apiserver_admission_match_condition_exclusions_total{kind=\"webhook\",name=\"w.example.org\",operation=\"CREATE\",type=\"validating\"} 2";
     assert!(metrics.contains(line), "{metrics}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_requests_event_says_where_its_time_went() {
+    let audited = Audited::start("rules: [{level: Metadata}]", |_| {}).await;
+    let s = &audited.server;
+    let h = Hooks::start().await;
+    s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
+    let slow = hook(&h, "slow", "/slow", &json!({"timeoutSeconds": 1, "failurePolicy": "Ignore"}));
+    configure(s, "Mutating", "m", &[slow]).await;
+    configure(s, "Validating", "v", &[hook(&h, "w", "/allow", &json!({}))]).await;
+    s.post(MAPS, &map("m")).await.ok();
+    let annotations = audited.last(MAPS)["annotations"].clone();
+    let seconds = |name: &str| {
+        let text = annotations[format!("apiserver.latency.k8s.io/{name}")].as_str();
+        let nanos = kaji_api::codec::parse_duration(text.unwrap_or_else(|| panic!("no {name} in {annotations}")));
+        std::time::Duration::from_nanos(nanos.unwrap().unsigned_abs()).as_secs_f64()
+    };
+    let (webhook, total) = (seconds("mutating-webhook"), seconds("total"));
+    assert!((1.0..=total).contains(&webhook), "{annotations}");
+    for part in ["validating-webhook", "authorization", "authentication", "etcd"] {
+        assert!(seconds(part) <= total - webhook, "{part} in {annotations}");
+    }
+    assert!(annotations.get("apiserver.latency.k8s.io/impersonation").is_none());
+    s.get(&format!("{MAPS}/m")).await.ok();
+    let quick = audited.last(&format!("{MAPS}/m"))["annotations"].clone();
+    assert!(quick.get("apiserver.latency.k8s.io/total").is_none(), "{quick}");
+}

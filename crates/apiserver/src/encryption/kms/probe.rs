@@ -52,6 +52,10 @@ impl Kms {
             ));
         }
         match check_key_id(&status.key_id) {
+            Ok(()) => self.envelope.named(name, &status.key_id),
+            Err(_) => self.envelope.named_badly(name, &status.key_id),
+        }
+        match check_key_id(&status.key_id) {
             Err(why) => wrong.push(format!("got invalid KMSv2 KeyID hash \"{}\": {why}", hash(&status.key_id))),
             Ok(()) if self.extend(&status.key_id) => {}
             Ok(()) => match self.renew(&status.key_id).await {

@@ -81,7 +81,7 @@ impl KeyManagementService for Plugin {
 
 fn kms(socket: &Path) -> Kms {
     let (changed, _) = watch::channel(0);
-    Kms::new("vault", &format!("unix://{}", socket.display()), Duration::from_secs(3), &changed)
+    Kms::new("vault", &format!("unix://{}", socket.display()), Duration::from_secs(3), &changed, &Arc::default())
 }
 
 const KEY: &str = "/registry/secrets/default/web";

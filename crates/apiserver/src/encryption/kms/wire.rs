@@ -1,12 +1,14 @@
 //! Calls to a plugin over its Unix socket.
 
+use crate::encryption::envelope::Envelope;
 use hyper_util::rt::TokioIo;
 use proto::key_management_service_client::KeyManagementServiceClient;
 use proto::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse};
 use std::fmt;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -21,6 +23,8 @@ pub(super) mod proto {
 pub(super) struct Client {
     plugin: KeyManagementServiceClient<Channel>,
     timeout: Duration,
+    name: String,
+    envelope: Arc<Envelope>,
 }
 
 /// A call failed.
@@ -48,36 +52,44 @@ impl CallError {
 
 impl Client {
     /// Connects when first used, and again after a loss.
-    pub(super) fn new(endpoint: &str, timeout: Duration) -> Self {
+    pub(super) fn new(name: &str, endpoint: &str, timeout: Duration, envelope: Arc<Envelope>) -> Self {
         let path = endpoint.strip_prefix("unix:").unwrap_or(endpoint);
         let path = path.strip_prefix("//").unwrap_or(path).to_owned();
         let connector = tower::service_fn(move |_: http::Uri| connect(path.clone()));
         let channel = Endpoint::from_static("http://kms.local").connect_timeout(timeout);
         let plugin = KeyManagementServiceClient::new(channel.connect_with_connector_lazy(connector));
-        Client { plugin, timeout }
+        Client { plugin, timeout, name: name.to_owned(), envelope }
     }
 
     pub(super) async fn status(&self) -> Result<StatusResponse, CallError> {
         let mut plugin = self.plugin.clone();
-        self.within(plugin.status(StatusRequest {})).await
+        self.within("Status", plugin.status(StatusRequest {})).await
     }
 
     pub(super) async fn encrypt(&self, request: EncryptRequest) -> Result<EncryptResponse, CallError> {
         let mut plugin = self.plugin.clone();
-        self.within(plugin.encrypt(Request::new(request))).await
+        self.within("Encrypt", plugin.encrypt(Request::new(request))).await
     }
 
     pub(super) async fn decrypt(&self, request: DecryptRequest) -> Result<DecryptResponse, CallError> {
         let mut plugin = self.plugin.clone();
-        self.within(plugin.decrypt(Request::new(request))).await
+        self.within("Decrypt", plugin.decrypt(Request::new(request))).await
     }
 
-    async fn within<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CallError> {
-        match tokio::time::timeout(self.timeout, call).await {
+    async fn within<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, CallError> {
+        let begun = Instant::now();
+        let answer = match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(CallError { code: status.code(), message: status.message().to_owned() }),
             Err(_) => Err(CallError { code: Code::DeadlineExceeded, message: "context deadline exceeded".to_owned() }),
-        }
+        };
+        let code = answer.as_ref().map_or_else(|e| e.code, |_| Code::Ok);
+        self.envelope.called(&self.name, method, code, begun.elapsed());
+        answer
     }
 }
 
