@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Fuzzers for a while each: fuzz.sh SECONDS [TARGET...]. Needs a nightly compiler and cargo-fuzz.
+# Fuzzers for a while each: fuzz.sh SECONDS [TARGET...]. Needs cargo-fuzz; a nightly compiler, or our own one told to act as such.
 # The first inputs are upstream's golden objects where ../shared/reference is, and texts of our own tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=$1; shift
-command -v cargo-fuzz >/dev/null || { echo "Fuzzing needs cargo-fuzz: cargo install cargo-fuzz, and rustup toolchain install nightly." >&2; exit 1; }
+cargo=(cargo +nightly)
+"${cargo[@]}" version >/dev/null 2>&1 || { cargo=(cargo); export RUSTC_BOOTSTRAP=1; }
+command -v cargo-fuzz >/dev/null || { echo "Fuzzing needs cargo-fuzz: cargo install cargo-fuzz." >&2; exit 1; }
 targets=("$@")
 [ $# -gt 0 ] || mapfile -t targets < <(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | tail -n +2)
 
@@ -51,7 +53,7 @@ for target in "${targets[@]}"; do
   echo "== $target"
   mkdir -p "$corpus/$target"
   # Our code is safe Rust: its checks find more than a sanitizer would, in less time.
-  cargo +nightly fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
+  "${cargo[@]}" fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
     -max_len=32768 -print_final_stats=1 -verbosity=0 || failed+=("$target")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "fuzz: ${failed[*]} failed; inputs are in fuzz/artifacts" >&2; exit 1; }
