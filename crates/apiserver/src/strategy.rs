@@ -50,7 +50,7 @@ use simple::Simple;
 
 /// Resource-specific behaviour; each method has the plain resource's behaviour as its default.
 ///
-/// Order on create: `default` → admission (mutating) → `prepare_create` → `validate` →
+/// Order on create: `default` → admission (mutating) → `prepare_create` → `authorize` → `validate` →
 /// admission (validating) → `allocate` → stored. On update: the same with the old object beside.
 /// Objects are in canonical form; the registry normalizes again before it encodes.
 pub trait Strategy: Send + Sync {
@@ -62,6 +62,9 @@ pub trait Strategy: Send + Sync {
     fn default(&self, _obj: &mut Value) {}
 
     /// Clears what a creator may not set (usually `status`), sets what the server owns.
+    ///
+    /// The object is brought to canonical form afterwards: optional fields may still be there and empty, and must mean
+    /// what absent ones do.
     fn prepare_create(&self, _cx: &RequestContext, obj: &mut Value) {
         obj.remove("status");
     }
@@ -138,6 +141,18 @@ pub trait Strategy: Send + Sync {
     /// Fields for field selectors beyond `metadata.name` and `metadata.namespace`.
     fn selectable<'a>(&self, _obj: &'a Value, _field: &str) -> Option<std::borrow::Cow<'a, str>> {
         None
+    }
+
+    /// Whether the user may write this, beyond what was asked of the authorizers: where an object gives rights, or
+    /// reads in somebody's name. Asked in dry runs, too, and not of writes to subresources.
+    fn authorize<'a>(
+        &'a self,
+        _api: &'a Api,
+        _cx: &'a RequestContext,
+        _obj: &'a Value,
+        _old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(async { Ok(()) })
     }
 
     /// Takes cluster-wide things (addresses, ports) for an object about to be stored; what it took is given
@@ -300,9 +315,9 @@ fn admission(plural: &str) -> &'static dyn Strategy {
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
             &webhookconfiguration::WebhookConfigurations
         }
-        "validatingadmissionpolicies" => &admissionpolicy::ValidatingPolicies,
-        "validatingadmissionpolicybindings" => &admissionpolicy::ValidatingBindings,
-        "mutatingadmissionpolicybindings" => &admissionpolicy::MutatingBindings,
-        _ => &admissionpolicy::MutatingPolicies,
+        "validatingadmissionpolicies" => &admissionpolicy::VALIDATING_POLICIES,
+        "validatingadmissionpolicybindings" => &admissionpolicy::VALIDATING_BINDINGS,
+        "mutatingadmissionpolicybindings" => &admissionpolicy::MUTATING_BINDINGS,
+        _ => &admissionpolicy::MUTATING_POLICIES,
     }
 }

@@ -64,6 +64,7 @@ impl Scope<'_> {
             false => drop(object.entry("metadata").remove("generation")),
         }
         self.ty().normalize(&mut object);
+        strategy.authorize(self.api, self.cx, &object, None).await?;
         let mut errors = Errors::new();
         metadata::validate(&object, self.stored.namespaced, strategy.name_check(), &mut errors);
         strategy.validate(&object, &mut errors);

@@ -89,6 +89,9 @@ impl Scope<'_> {
             metadata::dedup_owners(self.cx, &mut object, true);
         }
         self.prepare(mode, &mut object, &old);
+        if mode == Mode::Main {
+            self.strategy().authorize(self.api, self.cx, &object, Some(&old)).await?;
+        }
         self.check(mode, &object, &old)?;
         if mode != Mode::Internal {
             self.admit(Phase::Validate, Operation::Update, &mut object, &old).await?;

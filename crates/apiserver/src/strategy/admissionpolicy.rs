@@ -1,23 +1,152 @@
 //! Admission policies and their bindings (`pkg/apis/admissionregistration/validation`).
 //!
-//! Here is what both kinds share; [`mutating`] and [`validating`] are what differs.
+//! Here is what both kinds share; [`mutating`] and [`validating`] are what differs: one [`Kind`] each.
 
 mod mutating;
 mod params;
 mod validating;
 
-pub use mutating::{MutatingBindings, MutatingPolicies};
-pub use validating::{ValidatingBindings, ValidatingPolicies};
-
 use crate::admission::expression::compile;
 use crate::admission::expression::env::{Options, base};
 use crate::admission::policy::frame::{Envs, with_variables};
+use crate::context::RequestContext;
+use crate::server::Api;
+use crate::strategy::{Strategy, keep, simple, status_meta};
 use crate::validation::{At, webhook};
-use kaji_api::Value;
+use futures::future::BoxFuture;
 use kaji_api::field::Errors;
 use kaji_api::names;
 use kaji_api::selector::{SelectorOptions, validate_label_selector};
+use kaji_api::{GroupResource, Status, Value};
 use kaji_cel::{Env, Type};
+
+/// What one kind of policies has of its own.
+struct Kind {
+    policies: GroupResource,
+    /// What is wrong with a policy's specification, beyond what both kinds have.
+    policy: fn(&Value, At<'_>, &Envs, &mut Errors),
+    /// What is wrong with a binding's.
+    binding: fn(At<'_>, &mut Errors),
+}
+
+/// Policies of a kind.
+pub struct Policies(&'static Kind);
+
+/// Where policies of a kind hold.
+pub struct Bindings(&'static Kind);
+
+/// Policies that judge writes.
+pub static VALIDATING_POLICIES: Policies = Policies(&validating::KIND);
+/// Where they hold.
+pub static VALIDATING_BINDINGS: Bindings = Bindings(&validating::KIND);
+/// Policies that change writes.
+pub static MUTATING_POLICIES: Policies = Policies(&mutating::KIND);
+/// Where they hold.
+pub static MUTATING_BINDINGS: Bindings = Bindings(&mutating::KIND);
+
+impl Policies {
+    fn check(&self, obj: &Value, check_conditions: bool, e: &mut Errors) {
+        let spec = At::root(obj).field("spec");
+        let envs = policy(spec, check_conditions, e);
+        (self.0.policy)(obj, spec, &envs, e);
+    }
+}
+
+impl Strategy for Policies {
+    fn default(&self, obj: &mut Value) {
+        simple::policy(obj);
+    }
+
+    fn validate(&self, obj: &Value, e: &mut Errors) {
+        self.check(obj, true, e);
+    }
+
+    fn validate_update(&self, obj: &Value, old: &Value, e: &mut Errors) {
+        self.check(obj, conditions_changed(&obj["spec"], &old["spec"]), e);
+    }
+
+    fn prepare_status_update(&self, _: &RequestContext, obj: &mut Value, old: &Value) {
+        keep(obj, old, "spec");
+        status_meta(obj, old);
+    }
+
+    fn validate_status_update(&self, obj: &Value, _: &Value, e: &mut Errors) {
+        let checked = At::root(obj).field("status").field("typeChecking");
+        for warning in checked.field("expressionWarnings").list() {
+            warning.field("warning").need(e);
+            warning.field("fieldRef").need(e);
+        }
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        api: &'a Api,
+        cx: &'a RequestContext,
+        obj: &'a Value,
+        old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(if_well_formed(self, obj, old, params::may_declare(api, cx, obj, old)))
+    }
+}
+
+impl Strategy for Bindings {
+    fn default(&self, obj: &mut Value) {
+        simple::policy_binding(obj);
+    }
+
+    fn validate(&self, obj: &Value, e: &mut Errors) {
+        let spec = At::root(obj).field("spec");
+        binding(spec, e);
+        (self.0.binding)(spec, e);
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        api: &'a Api,
+        cx: &'a RequestContext,
+        obj: &'a Value,
+        old: Option<&'a Value>,
+    ) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(if_well_formed(self, obj, old, params::may_refer(api, cx, &self.0.policies, obj, old)))
+    }
+}
+
+/// What is wrong with an object is told before whether it may be written, as upstream does.
+async fn if_well_formed(
+    strategy: &dyn Strategy,
+    obj: &Value,
+    old: Option<&Value>,
+    allowed: impl Future<Output = Result<(), Status>>,
+) -> Result<(), Status> {
+    let refused = allowed.await;
+    if refused.is_err() {
+        let mut errors = Errors::new();
+        match old {
+            Some(old) => strategy.validate_update(obj, old, &mut errors),
+            None => strategy.validate(obj, &mut errors),
+        }
+        if !errors.is_empty() {
+            return Ok(());
+        }
+    }
+    refused
+}
 
 /// What policies of both kinds have; the environments are those of the rest.
 fn policy(spec: At<'_>, check_conditions: bool, e: &mut Errors) -> Envs {

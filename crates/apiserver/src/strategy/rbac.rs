@@ -46,12 +46,11 @@ impl Strategy for Roles {
         true
     }
 
-    /// Takes nothing, but is asked last before storing: nobody may grant what they don't hold.
-    fn allocate<'a>(
+    fn authorize<'a>(
         &'a self,
         api: &'a Api,
         cx: &'a RequestContext,
-        obj: &'a mut Value,
+        obj: &'a Value,
         old: Option<&'a Value>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         let resource = if self.namespaced { "roles" } else { "clusterroles" };
@@ -138,12 +137,11 @@ impl Strategy for Bindings {
         true
     }
 
-    /// Takes nothing, but is asked last before storing: nobody may grant what they don't hold.
-    fn allocate<'a>(
+    fn authorize<'a>(
         &'a self,
         api: &'a Api,
         cx: &'a RequestContext,
-        obj: &'a mut Value,
+        obj: &'a Value,
         old: Option<&'a Value>,
     ) -> BoxFuture<'a, Result<(), Status>> {
         let resource = if self.namespaced { "rolebindings" } else { "clusterrolebindings" };

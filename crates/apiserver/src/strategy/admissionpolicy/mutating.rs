@@ -1,92 +1,25 @@
 //! Policies that change writes, and their bindings.
 
-use super::{binding, conditions_changed, expression, params};
+use super::{Kind, expression};
+use crate::admission::policy::frame::Envs;
 use crate::admission::policy::{expression_field, expression_type};
-use crate::context::RequestContext;
-use crate::server::Api;
-use crate::strategy::{Strategy, simple};
 use crate::validation::At;
-use futures::future::BoxFuture;
 use kaji_api::field::Errors;
-use kaji_api::{GroupResource, Status, Value};
+use kaji_api::{GroupResource, Value};
 use kaji_cel::Env;
 
-const POLICIES: GroupResource = GroupResource::of("admissionregistration.k8s.io", "mutatingadmissionpolicies");
 /// There is nothing to change when something is deleted.
 const OPERATIONS: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
 const PATCH_TYPES: [&str; 2] = ["ApplyConfiguration", "JSONPatch"];
 
 /// Policies that change writes.
-pub struct MutatingPolicies;
+pub(super) static KIND: Kind = Kind {
+    policies: GroupResource::of("admissionregistration.k8s.io", "mutatingadmissionpolicies"),
+    policy: check,
+    binding: |spec, e| operations(spec.field("matchResources").field("resourceRules"), e),
+};
 
-/// Where such policies hold.
-pub struct MutatingBindings;
-
-impl Strategy for MutatingPolicies {
-    fn default(&self, obj: &mut Value) {
-        simple::policy(obj);
-    }
-
-    fn validate(&self, obj: &Value, e: &mut Errors) {
-        check(obj, true, e);
-    }
-
-    fn validate_update(&self, obj: &Value, old: &Value, e: &mut Errors) {
-        check(obj, conditions_changed(&obj["spec"], &old["spec"]), e);
-    }
-
-    fn unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allocate<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a mut Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(params::may_declare(api, cx, obj, old))
-    }
-}
-
-impl Strategy for MutatingBindings {
-    fn default(&self, obj: &mut Value) {
-        simple::policy_binding(obj);
-    }
-
-    fn validate(&self, obj: &Value, e: &mut Errors) {
-        let spec = At::root(obj).field("spec");
-        binding(spec, e);
-        operations(spec.field("matchResources").field("resourceRules"), e);
-    }
-
-    fn unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allocate<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a mut Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(params::may_refer(api, cx, POLICIES, obj, old))
-    }
-}
-
-fn check(obj: &Value, check_conditions: bool, e: &mut Errors) {
-    let spec = At::root(obj).field("spec");
-    let envs = super::policy(spec, check_conditions, e);
+fn check(_: &Value, spec: At<'_>, envs: &Envs, e: &mut Errors) {
     operations(spec.field("matchConstraints").field("resourceRules"), e);
     let mutations = spec.field("mutations");
     if mutations.items().is_empty() {
@@ -135,6 +68,7 @@ fn mutation(at: At<'_>, env: &Env, e: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::super::tests::said;
+    use super::super::{Bindings, Policies};
     use super::*;
 
     const POLICY: &str = r#"{"matchConstraints":{"resourceRules":[{"operations":["CREATE"],"apiGroups":[""],
@@ -197,7 +131,7 @@ mod tests {
                 "",
             ),
         ] {
-            assert_eq!(said(&MutatingPolicies, POLICY, change), expected, "{change}");
+            assert_eq!(said(&Policies(&KIND), POLICY, change), expected, "{change}");
         }
     }
 
@@ -214,7 +148,7 @@ mod tests {
                  \"CONNECT\", \"CREATE\", \"UPDATE\"",
             ),
         ] {
-            assert_eq!(said(&MutatingBindings, r#"{"policyName":"p"}"#, change), expected, "{change}");
+            assert_eq!(said(&Bindings(&KIND), r#"{"policyName":"p"}"#, change), expected, "{change}");
         }
     }
 }

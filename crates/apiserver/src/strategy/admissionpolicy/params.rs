@@ -38,7 +38,7 @@ pub(super) async fn may_declare(
 pub(super) async fn may_refer(
     api: &Api,
     cx: &RequestContext,
-    policies: GroupResource,
+    policies: &GroupResource,
     binding: &Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
@@ -49,7 +49,7 @@ pub(super) async fn may_refer(
     if reference.is_null() || old.is_some_and(is_known) {
         return Ok(());
     }
-    let policy = api.get_cached(&policies, "", spec["policyName"].str());
+    let policy = api.get_cached(policies, "", spec["policyName"].str());
     let kind = policy.as_ref().map_or(Value::Null, |policy| policy["spec"]["paramKind"].clone());
     let verb = if reference["name"].str().is_empty() { "list" } else { "get" };
     let question = Question {

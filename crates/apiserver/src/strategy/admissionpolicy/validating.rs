@@ -1,106 +1,26 @@
 //! Policies that judge writes, and their bindings.
 
-use super::{binding, conditions_changed, expression, params};
-use crate::context::RequestContext;
-use crate::server::Api;
-use crate::strategy::{Strategy, keep, simple, status_meta};
+use super::{Kind, expression};
+use crate::admission::policy::frame::Envs;
 use crate::validation::At;
-use futures::future::BoxFuture;
 use kaji_api::field::Errors;
 use kaji_api::names;
-use kaji_api::{GroupResource, Status, Value};
+use kaji_api::{GroupResource, Value};
 use kaji_cel::{Env, Type};
 
-const POLICIES: GroupResource = GroupResource::of("admissionregistration.k8s.io", "validatingadmissionpolicies");
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: [&str; 3] = ["Audit", "Deny", "Warn"];
 const MOST_ANNOTATIONS: usize = 20;
 const LONGEST_ANNOTATION: usize = 5 * 1024;
 
 /// Policies that judge writes.
-pub struct ValidatingPolicies;
+pub(super) static KIND: Kind = Kind {
+    policies: GroupResource::of("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+    policy: check,
+    binding: |spec, e| actions(spec.field("validationActions"), e),
+};
 
-/// Where such policies hold.
-pub struct ValidatingBindings;
-
-impl Strategy for ValidatingPolicies {
-    fn default(&self, obj: &mut Value) {
-        simple::policy(obj);
-    }
-
-    fn validate(&self, obj: &Value, e: &mut Errors) {
-        check(obj, true, e);
-    }
-
-    fn validate_update(&self, obj: &Value, old: &Value, e: &mut Errors) {
-        check(obj, conditions_changed(&obj["spec"], &old["spec"]), e);
-    }
-
-    fn prepare_status_update(&self, _: &RequestContext, obj: &mut Value, old: &Value) {
-        keep(obj, old, "spec");
-        status_meta(obj, old);
-    }
-
-    fn validate_status_update(&self, obj: &Value, _: &Value, e: &mut Errors) {
-        let checked = At::root(obj).field("status").field("typeChecking");
-        for warning in checked.field("expressionWarnings").list() {
-            warning.field("warning").need(e);
-            warning.field("fieldRef").need(e);
-        }
-    }
-
-    fn unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allocate<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a mut Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(params::may_declare(api, cx, obj, old))
-    }
-}
-
-impl Strategy for ValidatingBindings {
-    fn default(&self, obj: &mut Value) {
-        simple::policy_binding(obj);
-    }
-
-    fn validate(&self, obj: &Value, e: &mut Errors) {
-        let spec = At::root(obj).field("spec");
-        binding(spec, e);
-        actions(spec.field("validationActions"), e);
-    }
-
-    fn unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allocate<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a mut Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(params::may_refer(api, cx, POLICIES, obj, old))
-    }
-}
-
-fn check(obj: &Value, check_conditions: bool, e: &mut Errors) {
-    let spec = At::root(obj).field("spec");
-    let envs = super::policy(spec, check_conditions, e);
+fn check(obj: &Value, spec: At<'_>, envs: &Envs, e: &mut Errors) {
     let (validations, annotations) = (spec.field("validations"), spec.field("auditAnnotations"));
     if validations.items().is_empty() && annotations.items().is_empty() {
         let detail = "validations or auditAnnotations must contain at least one item";
@@ -190,6 +110,7 @@ fn actions(at: At<'_>, e: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::super::tests::said;
+    use super::super::{Bindings, Policies};
     use super::*;
 
     const POLICY: &str = r#"{"matchConstraints":{"resourceRules":[{"operations":["CREATE"],"apiGroups":[""],
@@ -243,7 +164,7 @@ mod tests {
             (r#"{"matchConstraints":null}"#, "spec.matchConstraints: Required value"),
             (r#"{"matchConstraints":{}}"#, "spec.matchConstraints.resourceRules: Required value"),
         ] {
-            let said = said(&ValidatingPolicies, POLICY, change);
+            let said = said(&Policies(&KIND), POLICY, change);
             let matches = if expected.ends_with(": ") { said.starts_with(expected) } else { said == expected };
             assert!(matches, "{change}\n{said}\n{expected}");
         }
@@ -274,7 +195,7 @@ mod tests {
                  spec.paramRef.selector: Forbidden: name and selector are mutually exclusive]",
             ),
         ] {
-            assert_eq!(said(&ValidatingBindings, BINDING, change), expected, "{change}");
+            assert_eq!(said(&Bindings(&KIND), BINDING, change), expected, "{change}");
         }
     }
 }
