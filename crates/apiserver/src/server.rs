@@ -69,6 +69,8 @@ pub(crate) struct Parts {
 
 impl Api {
     /// Starts everything but the listener: fills the caches, follows the store, makes what every cluster needs.
+    ///
+    /// Boxed, so that the server's code is generated in this crate, once, and not again in each that awaits it.
     pub fn start(config: Config, store: Arc<dyn Store>) -> BoxFuture<'static, Result<Self, StartError>> {
         Box::pin(Self::start_parts(config, store))
     }

@@ -133,6 +133,8 @@ const CONTROLLERS: &[Controller] = controllers! {
 };
 
 /// Runs all controllers until shutdown. `client_for` gives a client for a user name.
+///
+/// Boxed, so that the part's code is generated in this crate, once, and not again in each that awaits it.
 pub fn run<'a>(
     client_for: &'a (dyn Fn(&str) -> Client + Sync),
     config: Config,

@@ -75,6 +75,8 @@ pub enum Error {
 }
 
 /// Answers until shutdown.
+///
+/// Boxed, so that the part's code is generated in this crate, once, and not again in each that awaits it.
 pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move { run_with(&Informers::new(client), config, shutdown).await })
 }

@@ -78,6 +78,8 @@ pub enum Error {
 }
 
 /// Runs a node until `shutdown`; running containers stay as they are.
+///
+/// Boxed, so that the part's code is generated in this crate, once, and not again in each that awaits it.
 pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(boot::run(client, config, shutdown))
 }

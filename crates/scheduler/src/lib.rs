@@ -55,6 +55,8 @@ pub enum Error {
 }
 
 /// Schedules until shutdown.
+///
+/// Boxed, so that the part's code is generated in this crate, once, and not again in each that awaits it.
 pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
         let scheduler = Arc::new(Scheduler::new(client, config));

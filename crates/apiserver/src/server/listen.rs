@@ -58,7 +58,8 @@ impl Api {
         Ok(Listener { tcp, tls })
     }
 
-    /// Listens and answers until `shutdown`; then ends watches, lets the rest finish, and returns.
+    /// Listens and answers until `shutdown`; then ends watches, lets the rest finish, and returns. Boxed for the reason
+    /// that [`Api::start`] is.
     pub fn serve(&self, shutdown: CancellationToken) -> BoxFuture<'_, Result<(), ServeError>> {
         Box::pin(async move {
             let listener = self.bind().await?;
