@@ -353,6 +353,12 @@ impl Caches {
         }
     }
 
+    /// Fails with `Compacted` where the store's history no longer reaches a revision; reads no object.
+    pub(crate) async fn remembers(&self, prefix: &str, at: Revision) -> Result<(), StoreError> {
+        let nothing = Range { start: prefix.to_owned(), end: format!("{prefix}\0"), at, limit: 1 };
+        self.store.range(nothing).await.map(drop)
+    }
+
     /// What a failed commit found, as an entry.
     pub(crate) fn found(&self, record: &Record) -> Option<Arc<Entry>> {
         self.entry(&self.cache_of(&record.key)?.row, record).map(Entry::shared)

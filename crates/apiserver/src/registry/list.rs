@@ -90,17 +90,18 @@ impl Scope<'_> {
         options: &ListOptions,
     ) -> Result<(Vec<Arc<Entry>>, Revision), Status> {
         let snapshot = self.cache.snapshot(prefix, &start.from);
-        match start.at {
-            None => Ok((snapshot.entries, snapshot.revision)),
-            // Nothing of this resource changed since: the cache shows that revision, too.
-            Some(at) if self.cache.last_change() <= at && snapshot.revision >= at && self.cache.last_change() != 0 => {
-                Ok((snapshot.entries, at))
-            }
-            Some(at) => match self.api.caches().at(&self.cache, prefix, &start.from, at).await {
-                Ok(entries) => Ok((entries, at)),
-                Err(StoreError::Compacted { .. }) => Err(expired(options, prefix, &start.from, at)),
-                Err(other) => Err(store_status(other)),
-            },
+        let Some(at) = start.at else { return Ok((snapshot.entries, snapshot.revision)) };
+        let changed = self.cache.last_change();
+        let read = if (1..=at).contains(&changed) && at <= snapshot.revision {
+            // Nothing of this resource changed since: the cache shows that revision, too. It expires with the others.
+            self.api.caches().remembers(prefix, at).await.map(|()| snapshot.entries)
+        } else {
+            self.api.caches().at(&self.cache, prefix, &start.from, at).await
+        };
+        match read {
+            Ok(entries) => Ok((entries, at)),
+            Err(StoreError::Compacted { .. }) => Err(expired(options, prefix, &start.from, at)),
+            Err(other) => Err(store_status(other)),
         }
     }
 
