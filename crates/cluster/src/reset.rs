@@ -51,13 +51,14 @@ pub struct ResetError {
     pub cause: io::Error,
 }
 
-/// Mount points at or below a directory, deepest first (`/proc/self/mounts`).
+/// Mount points below a directory, deepest first (`/proc/self/mounts`). What is mounted at the directory itself is a disk
+/// that somebody gave us.
 pub fn mounts_below(mounts: &str, dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
         .map(|path| PathBuf::from(path.replace("\\040", " ")))
-        .filter(|path| path.starts_with(dir))
+        .filter(|path| path.starts_with(dir) && path != dir)
         .collect();
     found.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     found
@@ -115,7 +116,8 @@ pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), Re
             Trace::Mount(path) => rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(io::Error::from),
             Trace::Interface(name) => kaji_network::bridge::remove(name).await.map_err(io::Error::other),
             Trace::Table(name) => kaji_network::proxy::cleanup(name).map_err(io::Error::other),
-            Trace::Namespace(path) | Trace::Files(path) => std::fs::remove_dir_all(path),
+            Trace::Namespace(path) => std::fs::remove_dir_all(path),
+            Trace::Files(path) => remove_files(path),
             Trace::Cgroup(path) => remove_cgroup_once_empty(path).await,
         };
         match done {
@@ -124,6 +126,21 @@ pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+/// Removes a directory and all in it; one that a disk is mounted at stays, empty.
+fn remove_files(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    match std::fs::remove_dir(dir) {
+        Err(mounted) if mounted.kind() == io::ErrorKind::ResourceBusy => Ok(()),
+        done => done,
+    }
 }
 
 /// Ends containerd before its shims (it would start them anew) and containers with their shims.
@@ -190,7 +207,7 @@ mod tests {
 
     #[test]
     fn nested_mounts_come_off_first() {
-        let mounts = "a /data/kaji/x tmpfs rw 0 0\nb /data/kaji/x/y\\040z tmpfs rw 0 0\nc /data/kajix tmpfs rw 0 0\n";
+        let mounts = "d /data/kaji ext4 rw 0 0\na /data/kaji/x tmpfs rw 0 0\nb /data/kaji/x/y\\040z tmpfs rw 0 0\nc /data/kajix tmpfs rw 0 0\n";
         let found = mounts_below(mounts, Path::new("/data/kaji"));
         assert_eq!(found, [PathBuf::from("/data/kaji/x/y z"), PathBuf::from("/data/kaji/x")]);
     }
