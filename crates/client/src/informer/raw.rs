@@ -1,4 +1,7 @@
 //! Objects as they came: lists and watches are the same code for every type, and only decoding knows the type.
+//!
+//! Events must name their type before their object, as every API server writes them: an object whose event is not
+//! known yet would have to be kept in another form than its JSON.
 
 use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta};
 use serde::Deserialize;

@@ -23,7 +23,7 @@ pub(crate) struct Api {
 struct State {
     version: u64,
     objects: BTreeMap<(String, String), Json>,
-    watchers: Vec<(String, mpsc::UnboundedSender<Json>)>,
+    watchers: Vec<(String, mpsc::UnboundedSender<String>)>,
 }
 
 impl Api {
@@ -70,7 +70,7 @@ impl Api {
             let (tell, events) = mpsc::unbounded_channel();
             // What came between the list and this watch; deletions in between do not occur in the tests.
             let missed = state.objects.iter().filter(|((r, _), o)| *r == resource && version(o) > from);
-            missed.for_each(|(_, object)| drop(tell.send(json!({"type": "ADDED", "object": object}))));
+            missed.for_each(|(_, object)| drop(tell.send(event("ADDED", object))));
             state.watchers.push((resource, tell));
             let lines = stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
             Box::pin(lines.map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n"))))))
@@ -87,9 +87,14 @@ fn version(object: &Json) -> u64 {
     object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
+/// The type first, as every API server writes it.
+fn event(kind: &str, object: &Json) -> String {
+    format!(r#"{{"type":"{kind}","object":{object}}}"#)
+}
+
 impl State {
     fn tell(&mut self, resource: &str, kind: &str, object: Json) {
-        let event = json!({"type": kind, "object": object});
+        let event = event(kind, &object);
         self.watchers.retain(|(of, tell)| of != resource || tell.send(event.clone()).is_ok());
     }
 }
