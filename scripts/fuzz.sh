@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzers for a while each: fuzz.sh SECONDS [TARGET...]. Needs cargo-fuzz; a nightly compiler, or our own one told to act as such.
-# The first inputs are upstream's golden objects where ../shared/reference is, and texts of our own tests.
+# The first inputs are fuzz/seeds, upstream's golden objects where ../shared/reference is, and expressions of our own tests;
+# the words that mean something are fuzz/words, and those that stand in quotes in the first inputs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=$1; shift
@@ -12,48 +13,50 @@ targets=("$@")
 
 corpus=fuzz/corpus
 golden=${GOLDEN:-../shared/reference/golden}
-seed() { mkdir -p "$corpus/$1" && printf '%b' "$3" >"$corpus/$1/$2"; }
 mkdir -p "$corpus"
+cp -r fuzz/seeds/. "$corpus"
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+
+# copy TARGET KIBIBYTES PATTERN RELEASE: golden objects as inputs.
+copy() {
+  mkdir -p "$corpus/$1"
+  find "$work"/golden/$4 -name "$3" -size "-$2k" | while read -r file; do
+    cp "$file" "$corpus/$1/$(echo "${file#"$work"/golden/}" | tr / _)"
+  done
+}
 if compgen -G "$golden/golden-*.tar.gz" >/dev/null; then
-  unpacked=$(mktemp -d); trap 'rm -rf "$unpacked"' EXIT
   for archive in "$golden"/golden-*.tar.gz; do
-    mkdir "$unpacked/$(basename "$archive" .tar.gz)"
-    tar -xzf "$archive" -C "$unpacked/$(basename "$archive" .tar.gz)"
+    release=$(basename "$archive" .tar.gz)
+    mkdir -p "$work/golden/${release#golden-}"
+    tar -xzf "$archive" -C "$work/golden/${release#golden-}"
   done
-  for pair in json:json yaml:yaml protobuf:pb; do
-    mkdir -p "$corpus/${pair%%:*}"
-    find "$unpacked" -name "*.${pair##*:}" -size -24k | while read -r file; do
-      cp "$file" "$corpus/${pair%%:*}/$(echo "${file#"$unpacked"/}" | tr / _)"
-    done
-  done
+  copy json 24 '*.json' '*'; copy yaml 24 '*.yaml' '*'; copy protobuf 24 '*.pb' '*'; copy objects 12 '*.json' 1.36
   mkdir -p "$corpus/patches" "$corpus/apply"
-  find "$unpacked/golden-1.36" -name '*.json' -size -12k | while read -r file; do
+  find "$work/golden/1.36" -name '*.json' -size -12k | while read -r file; do
     name=$(basename "$file")
     { cat "$file"; printf '\0'; cat "$file"; } | tee "$corpus/patches/$name" >"$corpus/apply/$name"
     { cat "$file"; printf '\0[{"op":"copy","from":"/metadata","path":"/spec/a"},{"op":"remove","path":"/kind"}]'; } >"$corpus/patches/json-$name"
     { cat "$file"; printf '\0{"metadata":{"$retainKeys":["name"],"$deleteFromPrimitiveList/finalizers":["a"],"labels":null}}'; } >"$corpus/patches/strategic-$name"
   done
 else
-  echo "fuzz: no golden objects in $golden; beginning with nothing"
+  echo "fuzz: no golden objects in $golden; beginning with less"
 fi
-mkdir -p "$corpus/cel" "$corpus/selectors" "$corpus/scalars" "$corpus/patterns"
+mkdir -p "$corpus/cel"
 grep -ho '("[^"]*"' crates/cel/src/tests/values.rs | cut -c3- | tr -d '"' | head -400 | awk -v dir="$corpus/cel" '{ print > (dir "/" NR); close(dir "/" NR) }'
-for n in 'a=b,c!=d' 'e in (f,g),!h' 'x.y/z notin (1,),k>5' 'metadata.name=a\\,b,spec.nodeName!=c'; do seed selectors "$(echo "$n" | cksum | cut -d' ' -f1)" "$n"; done
-for n in 1.5Gi 100m 1e3 1h30m0.5s -2ms 2024-02-29T12:00:00.5+01:00 10.0.0.0/8 ::ffff:1.2.3.4 a.b/c; do seed scalars "$(echo "$n" | cksum | cut -d' ' -f1)" "$n"; done
-for n in '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$' '(?i)\\\\pL{2,3}?|[^[:alpha:]-z]' '\\\\Qa.b\\\\E+(?P<n>x)'; do seed patterns "$(echo "$n" | cksum | cut -d' ' -f1)" "$n"; done
-seed encryption_configuration 1 'kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources: [{resources: [secrets, "*.apps"], providers: [{aesgcm: {keys: [{name: key1, secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}}, {kms: {apiVersion: v2, name: vault, endpoint: "unix:///run/kms.sock", timeout: 5s}}, {identity: {}}]}]\n'
-seed audit_policy 1 'apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: None, users: [a], verbs: [watch]}\n- {level: Request, resources: [{group: "", resources: [pods/*], resourceNames: [x]}]}\n- {level: Metadata, nonResourceURLs: ["/api*"]}\n'
-seed kubeconfig 1 'current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]\nusers: [{name: u, user: {token: t}}]\n'
-seed requests 1 'GET\n/apis/apps/v1/namespaces/x/deployments/d/scale\nwatch=1&limit=5&fieldSelector=metadata.name%3Da&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhIn0\napplication/json;as=Table;v=v1;g=meta.k8s.io'
-seed spdy 1 '\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x07\x00\x00\x00\x01\x01\x00\x00\x05hello'
-seed websocket 1 '\x82\x86\x00\x00\x00\x00\x00stdin\x81\x85\x00\x00\x00\x000c3Rk'
+
+# words TARGET: a dictionary.
+words() {
+  cat "fuzz/words/$1" 2>/dev/null || true
+  grep -raoh '"[][A-Za-z0-9./$-]\{1,40\}"' "$corpus/$1" 2>/dev/null | sort | uniq -c | sort -rn | head -1500 | sed 's/.*"\(.*\)"/"\\"\1\\""/' || true
+}
 
 failed=()
 for target in "${targets[@]}"; do
   echo "== $target"
   mkdir -p "$corpus/$target"
+  words "$target" >"$work/words"
   # Our code is safe Rust: its checks find more than a sanitizer would, in less time.
-  "${cargo[@]}" fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
-    -max_len=32768 -print_final_stats=1 -verbosity=0 || failed+=("$target")
+  "${cargo[@]}" fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -timeout=10 -report_slow_units=2 \
+    -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=32768 -dict="$work/words" -print_final_stats=1 -verbosity=0 || failed+=("$target")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "fuzz: ${failed[*]} failed; inputs are in fuzz/artifacts" >&2; exit 1; }

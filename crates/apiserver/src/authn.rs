@@ -3,6 +3,8 @@
 mod certificate;
 mod key;
 pub(crate) mod openid;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod proxy;
 pub(crate) mod token;
 

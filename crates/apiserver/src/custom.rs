@@ -15,6 +15,8 @@ mod jsonpath;
 mod names;
 pub mod open_api;
 mod paths;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod props;
 mod prune;
 mod resource;

@@ -4,10 +4,14 @@
 //! with anything.
 
 pub use crate::audit::properties::{audit_policy, kubeconfig};
-pub use crate::encryption::properties::encryption_configuration;
+pub use crate::authn::properties::tokens;
+pub use crate::custom::properties::{definitions, json_paths};
+pub use crate::encryption::properties::{encryption_configuration, sealed};
 pub use crate::pipeline::properties::requests;
+pub use crate::registry::properties::objects;
 pub use crate::spdy::properties::spdy;
 pub use crate::subresource::stream::properties::websocket;
+pub use crate::subresource::stream::proxy::properties::pages;
 
 #[cfg(test)]
 mod tests {
@@ -42,6 +46,33 @@ mod tests {
         outcome.unwrap_or_else(|failure| panic!("{failure}"));
     }
 
+    /// One of the fuzzer's first inputs.
+    macro_rules! seed {
+        ($path:literal) => {
+            include_bytes!(concat!("../../../fuzz/seeds/", $path)).as_slice()
+        };
+    }
+
+    /// Pieces of JSON.
+    const VALUES: &[&[u8]] = &[
+        b"null",
+        b"true",
+        b"[]",
+        b"{}",
+        b"\"\"",
+        b"[null]",
+        b"-1",
+        b"1e9",
+        b"9223372036854775807",
+        b"0.5",
+        b"\"",
+        b"}",
+        b",",
+        b"\xff",
+        b"\0",
+        b"\"-1Ki\"",
+        b"\"\xc3\xa9\"",
+    ];
     const YAML: &[&[u8]] = &[b"[]", b"{}", b"null", b"'*'", b"*.", b": ", b"- ", b"\n", b"&a ", b"*a", b"-1", b"\xff"];
 
     #[test]
@@ -110,5 +141,63 @@ mod tests {
         let pieces: &[&[u8]] =
             &[b"\x82\xfe\xff\xff", b"\x82\xff\x7f\xff\xff\xff", b"\x89\x80", b"\xff", b"\0", b"\x01\x80"];
         mutated(&[&sample], pieces, super::websocket);
+    }
+
+    #[test]
+    fn tokens() {
+        let samples: &[&[u8]] = &[seed!("tokens/claims"), seed!("tokens/compact")];
+        let pieces: &[&[u8]] =
+            &[b".", b"Bearer ", b" ", b"null", b"[]", b"\"", b"-1", b"1e400", b"9223372036854775807"];
+        mutated(samples, pieces, super::tokens);
+    }
+
+    #[test]
+    fn values_of_the_store() {
+        let samples: &[&[u8]] = &[seed!("sealed/gcm"), seed!("sealed/cbc"), seed!("sealed/plain")];
+        mutated(samples, &[b"k8s:enc:", b"kms:v2:", b"secretbox:v1:k:", b":", b"\x02", b"\0"], super::sealed);
+    }
+
+    #[test]
+    fn pages() {
+        let pieces: &[&[u8]] =
+            &[b"<!--", b"-->", b"<a ", b"</script", b"<script", b"'", b"\"", b"=", b">", b"<", b"\x1f\x8b"];
+        mutated(&[seed!("pages/links")], pieces, super::pages);
+    }
+
+    #[test]
+    fn json_paths() {
+        let samples: &[&[u8]] = &[
+            seed!("json_paths/filter"),
+            seed!("json_paths/slice"),
+            seed!("json_paths/union"),
+            seed!("json_paths/descend"),
+            seed!("json_paths/wild"),
+        ];
+        let pieces: &[&[u8]] =
+            &[b"..", b"[*]", b"[?(@.", b")]", b"['", b"[-1]", b"[::0]", b",", b"\\", b"\xc3\xa9", b"\0"];
+        mutated(samples, pieces, super::json_paths);
+    }
+
+    #[test]
+    fn definitions() {
+        let samples: &[&[u8]] = &[seed!("definitions/thing"), seed!("definitions/two"), seed!("definitions/none")];
+        mutated(samples, VALUES, super::definitions);
+    }
+
+    #[test]
+    fn objects() {
+        let mut samples = vec![seed!("objects/pod").to_vec(), seed!("objects/service").to_vec()];
+        samples.extend([seed!("objects/cron").to_vec(), seed!("objects/scaler").to_vec()]);
+        samples.extend(observed());
+        let samples: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
+        mutated(&samples, VALUES, super::objects);
+    }
+
+    /// What upstream was seen to make of created objects, where that is at hand.
+    fn observed() -> Vec<Vec<u8>> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/reference/observed/created.json");
+        let text = std::fs::read(path).unwrap_or_default();
+        let all: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap_or_default();
+        all.iter().map(|case| case["response"].to_string().into_bytes()).collect()
     }
 }

@@ -14,6 +14,8 @@ mod list;
 pub(crate) mod managed;
 pub(crate) mod metadata;
 pub(crate) mod options;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 mod update;
 pub(crate) mod watch;
 
@@ -21,8 +23,6 @@ pub(crate) use create::{check_name_on_url, ensure_namespace, generate_name};
 pub(crate) use delete::Deleted;
 pub(crate) use fields::Selection;
 pub(crate) use list::Listed;
-#[cfg(any(test, feature = "properties"))]
-pub(crate) use list::continue_of;
 pub(crate) use managed::Ownership;
 pub(crate) use update::{Mode, Transform};
 

@@ -1,8 +1,8 @@
 //! Simulated nodes: all pod logic, nothing below it.
 //!
 //! Containers start at once and run until stopped, or for as long as the pod's annotation
-//! `kaji.dev/simulated-run` says (`2s`, `500ms`), then exit with 0; init containers exit at once. Pods get
-//! addresses of their node's pod CIDR; probes and hooks succeed.
+//! `kaji.dev/simulated-run` says (`2s`, `500ms`), then exit with 0; init containers exit at once, those of a job's pod
+//! after a second. Pods get addresses of their node's pod CIDR; probes and hooks succeed.
 
 mod runtime;
 mod volumes;
@@ -23,6 +23,8 @@ use volumes::Nowhere;
 
 /// How long a simulated container runs.
 pub(crate) const RUN: &str = "kaji.dev/simulated-run";
+/// The same where the pod is a job's and does not say: jobs are there to end.
+pub(crate) const OF_JOBS: &str = "1s";
 
 struct One {
     agent: Arc<Agent>,

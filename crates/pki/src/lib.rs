@@ -6,6 +6,8 @@
 mod issue;
 mod key;
 mod name;
+#[cfg(feature = "properties")]
+pub mod properties;
 mod request;
 
 pub use issue::{Authority, Certificate, Usage};

@@ -69,26 +69,31 @@ pub fn encode_request(key: &Key, subject: &Subject, dns: &[String], ips: &[IpAdd
 pub fn decode_request(pem: &str) -> Result<Request, PkiError> {
     let request = CertReq::from_pem(pem).map_err(malformed("certificate request"))?;
     verify(&request)?;
-    let mut read = Request {
-        subject: Subject::from_name(&request.info.subject),
-        dns: Vec::new(),
-        ips: Vec::new(),
-        emails: Vec::new(),
-        uris: Vec::new(),
-        public: request.info.public_key.clone(),
-    };
-    for extension in requested_extensions(&request)? {
-        if extension.extn_id == SUBJECT_ALT_NAME {
-            let names = SubjectAltName::from_der(extension.extn_value.as_bytes());
-            for name in names.map_err(malformed("subject alternative name"))?.0 {
-                read.add(&name);
-            }
-        }
-    }
-    Ok(read)
+    Request::of(&request)
 }
 
 impl Request {
+    /// What a request says; whether its sender holds the key has been seen to.
+    pub(crate) fn of(request: &CertReq) -> Result<Self, PkiError> {
+        let mut read = Request {
+            subject: Subject::from_name(&request.info.subject),
+            dns: Vec::new(),
+            ips: Vec::new(),
+            emails: Vec::new(),
+            uris: Vec::new(),
+            public: request.info.public_key.clone(),
+        };
+        for extension in requested_extensions(request)? {
+            if extension.extn_id == SUBJECT_ALT_NAME {
+                let names = SubjectAltName::from_der(extension.extn_value.as_bytes());
+                for name in names.map_err(malformed("subject alternative name"))?.0 {
+                    read.add(&name);
+                }
+            }
+        }
+        Ok(read)
+    }
+
     fn add(&mut self, name: &GeneralName) {
         match name {
             GeneralName::DnsName(dns) => self.dns.push(dns.to_string()),

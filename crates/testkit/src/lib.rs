@@ -8,6 +8,7 @@
 
 pub mod history;
 pub mod load;
+pub mod process;
 pub mod torture;
 
 use k8s_openapi::api::apps::v1::Deployment;

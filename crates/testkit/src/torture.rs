@@ -5,7 +5,7 @@
 //! everything is healed, every watcher must reach the end, and the round is checked.
 
 mod api;
-mod clock;
+pub(crate) mod clock;
 mod disk;
 mod faults;
 mod keepsakes;

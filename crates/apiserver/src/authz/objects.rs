@@ -46,7 +46,7 @@ pub(crate) enum Object {
     /// As the cache keeps it.
     Stored(Arc<Entry>),
     /// As tests make it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "properties"))]
     Plain(Value),
 }
 
@@ -55,7 +55,7 @@ impl Object {
     pub(crate) fn value(&self) -> Value {
         match self {
             Object::Stored(entry) => entry.decode(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "properties"))]
             Object::Plain(value) => value.clone(),
         }
     }
@@ -64,7 +64,7 @@ impl Object {
     pub(crate) fn identity(&self) -> (String, Option<String>) {
         let quick = match self {
             Object::Stored(entry) => living_uid(&entry.json),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "properties"))]
             Object::Plain(_) => None,
         };
         match quick {
@@ -162,7 +162,7 @@ impl Feed for Nothing {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "properties"))]
 pub(crate) mod fake {
     //! Objects in memory, for tests of those who read them.
 

@@ -5,6 +5,7 @@ mod parse;
 
 use kaji_api::Value;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// A path, parsed.
@@ -53,52 +54,84 @@ enum Operator {
 /// What a path leads to, or nothing where something on the way is of the wrong kind.
 type Found<'a> = Option<Vec<Cow<'a, Value>>>;
 
+/// How many values a path may lead past: steps that fan out multiply, and nobody looks at so many.
+const MOST: usize = 200_000;
+
 impl JsonPath {
     /// Parses a path as it stands between braces; none for what is no path.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         parse::steps(text).map(JsonPath)
     }
 
-    /// What it leads to in an object.
+    /// What it leads to in an object; nothing where it leads past more than anybody wants to see.
     pub(crate) fn find<'a>(&self, object: &'a Value) -> Vec<Cow<'a, Value>> {
-        walk(&self.0, vec![Cow::Borrowed(object)]).unwrap_or_default()
+        Search { left: Cell::new(MOST) }.walk(&self.0, vec![Cow::Borrowed(object)]).unwrap_or_default()
     }
 }
 
-fn walk<'a>(steps: &[Step], from: Vec<Cow<'a, Value>>) -> Found<'a> {
-    steps.iter().try_fold(from, |values, step| one(step, values))
+/// One search in one object.
+struct Search {
+    /// Values that may still be met.
+    left: Cell<usize>,
 }
 
-fn one<'a>(step: &Step, from: Vec<Cow<'a, Value>>) -> Found<'a> {
-    match step {
-        Step::Field(name) => Some(from.into_iter().filter_map(|v| field(v, name)).collect()),
-        Step::Wildcard => Some(from.into_iter().flat_map(children).collect()),
-        Step::Descend => Some(from.into_iter().flat_map(descend).collect()),
-        Step::Constant(value) => Some(from.iter().map(|_| Cow::Owned(value.clone())).collect()),
-        Step::Union(parts) => {
-            let mut all = Vec::new();
-            for part in parts {
-                all.extend(walk(part, from.clone())?);
+impl Search {
+    fn walk<'a>(&self, steps: &[Step], from: Vec<Cow<'a, Value>>) -> Found<'a> {
+        steps.iter().try_fold(from, |values, step| self.one(step, values))
+    }
+
+    /// Takes values while there is room for them.
+    fn take<'a>(&self, values: impl Iterator<Item = Cow<'a, Value>>) -> Found<'a> {
+        let taken: Vec<_> = values.take(self.left.get() + 1).collect();
+        self.left.set(self.left.get().checked_sub(taken.len())?);
+        Some(taken)
+    }
+
+    fn one<'a>(&self, step: &Step, from: Vec<Cow<'a, Value>>) -> Found<'a> {
+        let from = from.into_iter();
+        match step {
+            Step::Field(name) => self.take(from.filter_map(|v| field(v, name))),
+            Step::Wildcard => self.take(from.flat_map(children)),
+            Step::Descend => self.take(from.flat_map(descend)),
+            Step::Constant(value) => self.take(from.map(|_| Cow::Owned(value.clone()))),
+            Step::Union(parts) => {
+                let (from, mut all) = (from.as_slice(), Vec::new());
+                for part in parts {
+                    all.extend(self.walk(part, from.to_vec())?);
+                }
+                self.take(all.into_iter())
             }
-            Some(all)
-        }
-        Step::Slice(slice) => {
-            let mut all = Vec::new();
-            for value in from.into_iter().filter(|v| !v.is_null()) {
-                all.extend(slice.of(value)?);
+            Step::Slice(slice) => {
+                let mut all = Vec::new();
+                for value in from.filter(|v| !v.is_null()) {
+                    all.extend(self.take(slice.of(value)?.into_iter())?);
+                }
+                Some(all)
             }
-            Some(all)
-        }
-        Step::Filter(filter) => {
-            let mut all = Vec::new();
-            for value in from {
-                for item in items(value)? {
-                    if filter.passes(&item)? {
-                        all.push(item);
+            Step::Filter(filter) => {
+                let mut all = Vec::new();
+                for value in from {
+                    for item in self.take(items(value)?.into_iter())? {
+                        if self.passes(filter, &item)? {
+                            all.push(item);
+                        }
                     }
                 }
+                Some(all)
             }
-            Some(all)
+        }
+    }
+
+    fn passes(&self, filter: &Filter, item: &Value) -> Option<bool> {
+        let left = self.walk(&filter.left, vec![Cow::Borrowed(item)]);
+        let Some((operator, right)) = &filter.comparison else {
+            return Some(left.is_some_and(|left| !left.is_empty()));
+        };
+        let (left, right) = (left?, self.walk(right, vec![Cow::Borrowed(item)])?);
+        match (left.as_slice(), right.as_slice()) {
+            ([left], [right]) => operator.compare(left, right),
+            ([], _) | (_, []) => Some(false),
+            _ => None,
         }
     }
 }
@@ -128,11 +161,16 @@ fn children(value: Cow<'_, Value>) -> Vec<Cow<'_, Value>> {
 
 /// The value and all below it that have parts.
 fn descend(value: Cow<'_, Value>) -> Vec<Cow<'_, Value>> {
-    let below = children(value.clone());
-    if below.is_empty() {
-        return Vec::new();
+    fn below<'a>(value: Cow<'a, Value>, out: &mut Vec<Cow<'a, Value>>) {
+        let parts = children(value.clone());
+        if !parts.is_empty() {
+            out.push(value);
+            parts.into_iter().for_each(|part| below(part, out));
+        }
     }
-    std::iter::once(value).chain(below.into_iter().flat_map(descend)).collect()
+    let mut out = Vec::new();
+    below(value, &mut out);
+    out
 }
 
 impl Slice {
@@ -153,21 +191,6 @@ impl Slice {
         let step = usize::try_from(self.step.unwrap_or(1)).ok()?;
         let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
         fine.then(|| items.into_iter().take(end).skip(start).step_by(step.max(1)).collect())
-    }
-}
-
-impl Filter {
-    fn passes(&self, item: &Value) -> Option<bool> {
-        let left = walk(&self.left, vec![Cow::Borrowed(item)]);
-        let Some((operator, right)) = &self.comparison else {
-            return Some(left.is_some_and(|left| !left.is_empty()));
-        };
-        let (left, right) = (left?, walk(right, vec![Cow::Borrowed(item)])?);
-        match (left.as_slice(), right.as_slice()) {
-            ([left], [right]) => operator.compare(left, right),
-            ([], _) | (_, []) => Some(false),
-            _ => None,
-        }
     }
 }
 
@@ -212,6 +235,7 @@ mod tests {
             (".spec.list[*]", "a b c"),
             (".spec.list[0,2]", "a c"),
             (".spec.list[7]", ""),
+            (".spec.list[9223372036854775807]", ""),
             (".spec.map.*", "1 2"),
             (".spec['a.b']", "dotted"),
             (r".spec.a\.b", "dotted"),
@@ -234,5 +258,17 @@ mod tests {
         for wrong in [".a[", ".a[x]", ".a[?(@.b]", "'a", ".a}"] {
             assert_eq!(JsonPath::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn paths_that_fan_out_find_nothing() {
+        let deep = |depth: usize, leaf: &Value| (0..depth).fold(leaf.clone(), |inner, _| value!([inner, 1]));
+        let object = deep(200, &value!(1));
+        let fan = ["[0,0]", "..[0]", "..[*]", "..[?(@..[*])]"].map(|steps| steps.repeat(60));
+        for path in fan {
+            assert_eq!(JsonPath::parse(&path).expect("a path").find(&object).len(), 0, "{path}");
+        }
+        let wide = value!({"list": (Value::Array(vec![value!({"n": 1}); 10_000]))});
+        assert_eq!(JsonPath::parse(".list[?(@.n==1)].n").expect("a path").find(&wide).len(), 10_000);
     }
 }

@@ -21,7 +21,7 @@ pub fn requests(data: &[u8]) {
         if let Ok(options) = ListOptions::parse(&query, watch) {
             let _ = LabelSelector::parse(&options.label_selector);
             let _ = FieldSelector::parse(&options.field_selector);
-            let _ = crate::registry::continue_of(&options.continue_);
+            crate::registry::properties::revisions(&options.continue_, &options.resource_version);
         }
     }
     let _ = (WriteOptions::parse(&query, "CreateOptions"), WriteOptions::parse_apply(&query));

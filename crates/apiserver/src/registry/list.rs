@@ -138,12 +138,6 @@ impl Scope<'_> {
     }
 }
 
-/// Whether a token for the rest of a list can be read.
-#[cfg(any(test, feature = "properties"))]
-pub(crate) fn continue_of(token: &str) -> Result<(String, i64), Status> {
-    decode_continue(token, "")
-}
-
 /// A resourceVersion of a request.
 pub(super) fn parse_revision(text: &str) -> Result<Revision, Status> {
     text.parse().map_err(|_| {
@@ -155,7 +149,7 @@ pub(super) fn parse_revision(text: &str) -> Result<Revision, Status> {
     })
 }
 
-fn encode_continue(start: &str, revision: i64) -> String {
+pub(super) fn encode_continue(start: &str, revision: i64) -> String {
     let token = value!({"v": "meta.k8s.io/v1", "rv": revision, "start": start});
     let mut json = Vec::new();
     codec::write_json(&token, &mut json);
@@ -163,7 +157,7 @@ fn encode_continue(start: &str, revision: i64) -> String {
 }
 
 /// Start key and revision of a token; a negative revision: the newest.
-fn decode_continue(token: &str, prefix: &str) -> Result<(String, i64), Status> {
+pub(super) fn decode_continue(token: &str, prefix: &str) -> Result<(String, i64), Status> {
     let bad = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
     let json = URL_SAFE_NO_PAD.decode(token).map_err(|e| bad(&format!(": {e}")))?;
     let token: Value = codec::parse_json(&json).map_err(|e| bad(&format!(": {e}")))?;

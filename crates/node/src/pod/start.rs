@@ -7,7 +7,7 @@ use super::{env, expand, hooks, hosts, reference, stop};
 use crate::agent::Agent;
 use crate::cri::v1;
 use crate::runtime::PodView;
-use crate::simulated::RUN;
+use crate::simulated::{OF_JOBS, RUN};
 use crate::volume::Mounted;
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use kaji_client::event::EventType;
@@ -124,12 +124,19 @@ async fn container_config(
     Ok(config)
 }
 
-/// How long a simulated container runs: an init container not at all, others as the pod says.
+/// How long a simulated container runs: an init container not at all, others as the pod says, those of a job's pod a
+/// moment.
 fn simulated_run(pod: &Pod, container: &Container) -> Option<(String, String)> {
-    let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    let init = inits.into_iter().any(|init| init.name == container.name && !crate::resources::is_sidecar(init));
-    let said = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(RUN)).cloned();
-    let run = if init { Some("0s".to_owned()) } else { said };
+    let inits = || pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let init = inits().find(|init| init.name == container.name);
+    let said = || pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(RUN)).cloned();
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    let of_job = owners.any(|owner| owner.controller == Some(true) && owner.kind == "Job");
+    let run = match init {
+        Some(init) if !crate::resources::is_sidecar(init) => Some("0s".to_owned()),
+        Some(_) => said(),
+        None => said().or_else(|| of_job.then(|| OF_JOBS.to_owned())),
+    };
     run.map(|run| (RUN.to_owned(), run))
 }
 

@@ -1,6 +1,7 @@
 //! Stories on clusters with simulated nodes.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use kaji_testkit::{Cluster, deployment};
 use kube::Api;
@@ -51,6 +52,24 @@ async fn a_deployment_runs_scales_rolls_and_survives_a_restart() {
         .until("nothing is left", async |c| match c.pods("app=web").await.len() {
             0 => Ok(()),
             n => Err(format!("{n} pods")),
+        })
+        .await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_completes() {
+    let cluster = Cluster::simulated(1).await;
+    let pod = json!({"spec": {"restartPolicy": "Never", "initContainers": [{"name": "first", "image": "example.invalid/image:1"}],
+        "containers": [{"name": "main", "image": "example.invalid/image:1"}]}});
+    let job = json!({"metadata": {"name": "once"}, "spec": {"completions": 2, "parallelism": 2, "template": pod}});
+    cluster.create::<Job>(serde_json::from_value(job).unwrap()).await;
+    let api: Api<Job> = Api::namespaced(cluster.client(), "default");
+    cluster
+        .until("the job is complete", async |_| {
+            let status = api.get("once").await.unwrap().status.unwrap_or_default();
+            let complete = status.conditions.iter().flatten().any(|c| c.type_ == "Complete" && c.status == "True");
+            if complete && status.succeeded == Some(2) { Ok(()) } else { Err(format!("{status:?}")) }
         })
         .await;
     cluster.end().await;

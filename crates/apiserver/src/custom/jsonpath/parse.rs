@@ -179,7 +179,7 @@ fn slice(text: &str) -> Option<Slice> {
         return None;
     }
     let lone = end.is_none();
-    let end = if lone { start.map(|start| start + 1) } else { number(end)? };
+    let end = if lone { start.map(|start| start.wrapping_add(1)) } else { number(end)? };
     Some(Slice { start, end, lone, step })
 }
 

@@ -4,6 +4,8 @@
 mod html;
 mod link;
 mod page;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) mod properties;
 
 use super::location::Location;
 use super::{Connect, empty, relay, websocket};

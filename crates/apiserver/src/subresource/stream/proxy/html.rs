@@ -43,6 +43,8 @@ pub(super) struct Page {
     links: Links,
     state: State,
     held: Vec<u8>,
+    /// How far the tag at the beginning of what is held was looked at.
+    seen: Seen,
 }
 
 /// Where in the page we are.
@@ -56,16 +58,31 @@ enum State {
     Raw(&'static str),
 }
 
+/// The look for the end of a tag: what came before is not looked at again when more comes.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: usize,
+    quote: Option<u8>,
+    /// The last byte that was no space.
+    before: u8,
+}
+
+const UNSEEN: Seen = Seen { at: 0, quote: None, before: b' ' };
+
 impl Page {
     pub(super) fn new(links: Links) -> Self {
-        Page { links, state: State::Text, held: Vec::new() }
+        Page { links, state: State::Text, held: Vec::new(), seen: UNSEEN }
     }
 
     /// The next bytes of the page; gives those that are done.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.held.extend_from_slice(bytes);
-        let mut out = Vec::with_capacity(self.held.len() + 256);
-        while self.step(&mut out) {}
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
+        let mut out = Vec::with_capacity(held.len() + 256);
+        let mut done = 0;
+        while self.step(&held, &mut done, &mut out) {}
+        held.drain(..done);
+        self.held = held;
         out
     }
 
@@ -75,61 +92,72 @@ impl Page {
     }
 
     /// Goes on by a tag, a comment or a text; false when more bytes are needed.
-    fn step(&mut self, out: &mut Vec<u8>) -> bool {
-        match self.state {
-            State::Text => self.text(out),
-            State::Comment => self.until(b"-->", out),
-            State::Raw(name) => self.until(format!("</{name}").as_bytes(), out),
-        }
+    fn step(&mut self, held: &[u8], done: &mut usize, out: &mut Vec<u8>) -> bool {
+        let rest = &held[*done..];
+        let (passed, more) = match self.state {
+            State::Text => self.text(rest, out),
+            State::Comment => self.until(b"-->", rest, out),
+            State::Raw(name) => self.until(format!("</{name}").as_bytes(), rest, out),
+        };
+        *done += passed;
+        more
     }
 
-    fn until(&mut self, end: &[u8], out: &mut Vec<u8>) -> bool {
-        let found = self.held.windows(end.len()).position(|w| w.eq_ignore_ascii_case(end));
+    fn until(&mut self, end: &[u8], rest: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
+        let found = rest.windows(end.len()).position(|w| w.eq_ignore_ascii_case(end));
         // What might be the beginning of the end stays.
-        let done = found.map_or(self.held.len().saturating_sub(end.len() - 1), |at| at + end.len());
-        out.extend(self.held.drain(..done));
+        let passed = found.map_or(rest.len().saturating_sub(end.len() - 1), |at| at + end.len());
+        out.extend_from_slice(&rest[..passed]);
         if found.is_some() {
             self.state = State::Text;
         }
-        found.is_some()
+        (passed, found.is_some())
     }
 
-    fn text(&mut self, out: &mut Vec<u8>) -> bool {
-        let at = self.held.iter().position(|b| *b == b'<').unwrap_or(self.held.len());
-        out.extend(self.held.drain(..at));
-        match self.held.as_slice() {
-            [] | [b'<'] => return false,
-            held if b"<!--".starts_with(&held[..held.len().min(4)]) => {
-                if held.len() < 4 {
-                    return false;
+    fn text(&mut self, rest: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
+        let at = rest.iter().position(|b| *b == b'<').unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..at]);
+        let markup = &rest[at..];
+        let (passed, more) = match markup {
+            [] | [b'<'] => (0, false),
+            _ if b"<!--".starts_with(&markup[..markup.len().min(4)]) => match markup.len() < 4 {
+                true => (0, false),
+                false => {
+                    self.state = State::Comment;
+                    (4, true)
                 }
-                out.extend(self.held.drain(..4));
-                self.state = State::Comment;
+            },
+            [_, first, ..] if first.is_ascii_alphabetic() => {
+                let (passed, more) = self.tag(markup, out);
+                return (at + passed, more);
             }
-            [_, first, ..] if first.is_ascii_alphabetic() => return self.tag(out),
-            _ => out.extend(self.held.drain(..1)),
-        }
-        true
+            _ => (1, true),
+        };
+        out.extend_from_slice(&markup[..passed]);
+        (at + passed, more)
     }
 
-    fn tag(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(end) = end_of_tag(&self.held) else {
-            if self.held.len() > MAX_TAG {
-                out.append(&mut self.held);
+    fn tag(&mut self, markup: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
+        let Some(end) = self.seen.end_of_tag(markup) else {
+            if markup.len() <= MAX_TAG {
+                return (0, false);
             }
-            return false;
+            self.seen = UNSEEN;
+            out.extend_from_slice(markup);
+            return (markup.len(), false);
         };
-        let tag: Vec<u8> = self.held.drain(..=end).collect();
+        self.seen = UNSEEN;
+        let tag = &markup[..=end];
         let name = &tag[1..1 + tag[1..].iter().position(|b| b" \t\r\n\x0c/>".contains(b)).unwrap_or(tag.len() - 1)];
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if let Some(raw) = RAW.into_iter().find(|r| is(r)) {
             self.state = State::Raw(raw);
         }
         match ATTRIBUTES.iter().find(|(known, _)| is(known)) {
-            Some((_, attributes)) => self.rewrite(&tag, 1 + name.len(), attributes, out),
-            None => out.extend_from_slice(&tag),
+            Some((_, attributes)) => self.rewrite(tag, 1 + name.len(), attributes, out),
+            None => out.extend_from_slice(tag),
         }
-        true
+        (tag.len(), true)
     }
 
     fn rewrite(&self, tag: &[u8], mut at: usize, attributes: &[&str], out: &mut Vec<u8>) {
@@ -148,22 +176,23 @@ impl Page {
     }
 }
 
-/// Where the tag at the beginning ends; a `>` in quotes does not count.
-fn end_of_tag(bytes: &[u8]) -> Option<usize> {
-    let mut quote = None;
-    let mut before = b' ';
-    for (at, byte) in bytes.iter().enumerate() {
-        match (quote, byte) {
-            (None, b'>') => return Some(at),
-            (None, b'"' | b'\'') if before == b'=' => quote = Some(*byte),
-            (Some(q), b) if q == *b => quote = None,
-            _ => {}
+impl Seen {
+    /// Where the tag at the beginning ends; a `>` in quotes does not count.
+    fn end_of_tag(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, byte) in bytes.iter().enumerate().skip(self.at) {
+            match (self.quote, byte) {
+                (None, b'>') => return Some(at),
+                (None, b'"' | b'\'') if self.before == b'=' => self.quote = Some(*byte),
+                (Some(q), b) if q == *b => self.quote = None,
+                _ => {}
+            }
+            if !byte.is_ascii_whitespace() {
+                self.before = *byte;
+            }
         }
-        if !byte.is_ascii_whitespace() {
-            before = *byte;
-        }
+        self.at = bytes.len();
+        None
     }
-    None
 }
 
 /// An attribute of a tag.

@@ -13,6 +13,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::io::Write;
 
+/// Bytes that are unpacked at once.
+const PIECE: usize = 512;
+
 /// How a page is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -54,20 +57,20 @@ pub(super) fn rewritten(body: Incoming, encoding: Encoding, links: Links) -> Bod
 }
 
 /// A page with what is around it.
-enum Rewriter {
+pub(super) enum Rewriter {
     Plain(Page),
     Gzip(Box<Packed>),
 }
 
 /// A page between its two packings.
-struct Packed {
+pub(super) struct Packed {
     unpack: MultiGzDecoder<Vec<u8>>,
     page: Page,
     pack: GzEncoder<Vec<u8>>,
 }
 
 impl Rewriter {
-    fn new(encoding: Encoding, links: Links) -> Self {
+    pub(super) fn new(encoding: Encoding, links: Links) -> Self {
         let page = Page::new(links);
         match encoding {
             Encoding::Plain => Rewriter::Plain(page),
@@ -79,19 +82,22 @@ impl Rewriter {
         }
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<Vec<u8>, BoxError> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<u8>, BoxError> {
         match self {
             Rewriter::Plain(page) => Ok(page.push(bytes)),
             Rewriter::Gzip(packed) => {
                 let Packed { unpack, page, pack } = packed.as_mut();
-                unpack.write_all(bytes)?;
-                pack.write_all(&page.push(&std::mem::take(unpack.get_mut())))?;
+                // What is packed well is a thousand times as long: never all of it at once.
+                for piece in bytes.chunks(PIECE) {
+                    unpack.write_all(piece)?;
+                    pack.write_all(&page.push(&std::mem::take(unpack.get_mut())))?;
+                }
                 Ok(std::mem::take(pack.get_mut()))
             }
         }
     }
 
-    fn finish(self) -> Result<Vec<u8>, BoxError> {
+    pub(super) fn finish(self) -> Result<Vec<u8>, BoxError> {
         match self {
             Rewriter::Plain(page) => Ok(page.finish()),
             Rewriter::Gzip(packed) => {
