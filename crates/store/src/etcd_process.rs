@@ -1,6 +1,7 @@
 //! Real etcd members for tests: started on free loopback ports in a directory of their own, killed, stalled, started
 //! again.
 
+use rustix::process::WaitIdOptions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -108,17 +109,22 @@ impl EtcdCluster {
         }
     }
 
-    /// Starts a killed member again.
+    /// Starts a killed member again; nothing is done to one that runs.
     pub fn restart(&mut self, member: usize) {
+        if self.members[member].child.is_some() {
+            return;
+        }
         self.spawn(member, None);
         self.until_listening(member);
     }
 
-    /// Stalls a member: it answers nothing, its connections stay.
+    /// Stalls a member: it answers nothing, its connections stay. It may stand still already.
     pub fn stall(&self, member: usize) {
         let Some(pid) = self.signal(member, rustix::process::Signal::STOP) else { return };
-        // The signal is on its way until the kernel says that all threads stand still.
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::UNTRACED).expect("it is our child");
+        // The signal is on its way until the kernel says that all threads stand still. That is only looked at, so that it
+        // can be looked at again, and the end of a member stays for the one who waits for that.
+        let what = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(rustix::process::WaitId::Pid(pid), what).expect("it is our child");
     }
 
     /// Lets a stalled member go on.

@@ -192,6 +192,7 @@ pub(crate) mod fake {
         }
 
         /// Removes.
+        #[cfg(test)]
         pub(crate) fn delete(&self, prefix: &str, namespace: &str, name: &str) {
             let key = (prefix.to_owned(), namespace.to_owned(), name.to_owned());
             let mut state = self.0.write();

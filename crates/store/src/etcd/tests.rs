@@ -233,3 +233,19 @@ async fn tls_with_client_certificates() {
     let refused = Etcd::connect(plain).await.err().expect("no authority is named");
     assert!(refused.to_string().contains("https needs an authority's certificate"), "{refused}");
 }
+
+#[test]
+fn faults_of_members_may_come_twice() {
+    if !is_installed() {
+        return;
+    }
+    let mut cluster = EtcdCluster::start(1);
+    for _ in 0..2 {
+        cluster.stall(0);
+        cluster.stall(0);
+        cluster.wake(0);
+        cluster.kill(0);
+        cluster.restart(0);
+        cluster.restart(0);
+    }
+}
