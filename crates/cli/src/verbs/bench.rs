@@ -39,7 +39,8 @@ pub(crate) struct Options {
     events: usize,
     /// Events a second; none: one after the other.
     rate: Option<u32>,
-    server: Option<u32>,
+    /// The server's processes, where they were named.
+    server: Vec<u32>,
     json: bool,
 }
 
@@ -63,7 +64,15 @@ fn command() -> Command {
             "events a second, where watchers could not follow [default: as fast as writes go]",
             value_parser!(u32).range(1..),
         ))
-        .arg(value("server-pid", "PID", "the server's process [default: who listens on its port]", value_parser!(u32)))
+        .arg(
+            value(
+                "server-pid",
+                "PIDS",
+                "the server's processes, counted together; name its etcd, too [default: who listens on its port]",
+                value_parser!(u32),
+            )
+            .value_delimiter(','),
+        )
         .arg(
             value("output", "FORMAT", "form of the answer", PossibleValuesParser::new(["table", "json"]))
                 .default_value("table"),
@@ -111,7 +120,7 @@ fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
         watchers: short("watchers"),
         events: number("events"),
         rate: matches.get_one("rate").copied(),
-        server: matches.get_one("server-pid").copied(),
+        server: matches.get_many("server-pid").into_iter().flatten().copied().collect(),
         json: matches.get_one::<String>("output").is_some_and(|o| o == "json"),
     })
 }
@@ -124,10 +133,13 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 async fn measure(options: Options) -> anyhow::Result<()> {
     let connections = options.clients.max(options.watchers).div_ceil(SHARED_BY).max(CONNECTIONS);
     let target = Target::connect(&options.kubeconfig, connections).await?;
-    let server = options.server.or_else(|| process::listening_on(target.port));
+    let server = match options.server.is_empty() {
+        true => process::listening_on(target.port).into_iter().collect(),
+        false => options.server.clone(),
+    };
     let bench = Arc::new(Bench::new(target, options));
     let lines = tokio::select! {
-        lines = all(&bench, server) => lines,
+        lines = all(&bench, &server) => lines,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     let cleaned = bench.leave().await;
@@ -136,15 +148,15 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     cleaned
 }
 
-async fn all(bench: &Arc<Bench>, server: Option<u32>) -> anyhow::Result<Vec<Line>> {
+async fn all(bench: &Arc<Bench>, server: &[u32]) -> anyhow::Result<Vec<Line>> {
     bench.enter().await?;
     let mut lines = Vec::new();
     for scenario in &bench.options.scenarios {
         eprintln!("{}: {} …", scenario.name, scenario.about);
         let prepared = (scenario.prepare)(bench.clone()).await?;
-        let before = server.and_then(process::usage);
+        let before = process::usage_of(server);
         let measured = (scenario.run)(bench.clone()).await?;
-        let after = server.and_then(process::usage);
+        let after = process::usage_of(server);
         if let Some(error) = &measured.first_error {
             eprintln!("{}: {} failed, the first with: {error}", scenario.name, measured.errors);
         }

@@ -21,6 +21,12 @@ pub(crate) fn usage(pid: u32) -> Option<Usage> {
     Some(Usage { cpu_seconds: cpu_seconds(&stat)?, memory: memory(&status)? })
 }
 
+/// What several processes have used together; none where there is none, or one is gone.
+pub(crate) fn usage_of(pids: &[u32]) -> Option<Usage> {
+    let all: Option<Vec<Usage>> = pids.iter().copied().map(usage).collect();
+    all?.into_iter().reduce(|a, b| Usage { cpu_seconds: a.cpu_seconds + b.cpu_seconds, memory: a.memory + b.memory })
+}
+
 /// User and system time: the 14th and 15th field, counted after the name, which may hold anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
@@ -71,6 +77,9 @@ mod tests {
     fn we_are_found_by_our_port() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(listening_on(socket.local_addr().unwrap().port()), Some(std::process::id()));
-        assert!(usage(std::process::id()).unwrap().memory > 0);
+        let once = usage_of(&[std::process::id()]).unwrap();
+        let twice = usage_of(&[std::process::id(); 2]).unwrap();
+        assert!(once.memory > 0 && twice.memory > once.memory);
+        assert_eq!((usage_of(&[]), usage_of(&[std::process::id(), u32::MAX])), (None, None));
     }
 }
