@@ -27,6 +27,9 @@ pub enum Value {
     Array(Vec<Value>),
     /// A struct or map.
     Object(Object),
+    /// An object as JSON text, compact, as Go's encoder writes it: what most of those who pass it on never look into
+    /// (`FieldsV1`). It reads as having no fields; see [`Value::opened`].
+    Raw(Box<str>),
 }
 
 /// Fields or map entries, in order. Lookups are linear: structs are short, and code that walks large maps iterates.
@@ -61,6 +64,17 @@ impl Value {
             Value::String(s) => s.is_empty(),
             Value::Array(a) => a.is_empty(),
             Value::Object(o) => o.0.is_empty(),
+            Value::Raw(_) => false,
+        }
+    }
+
+    /// The value with its fields, where it is JSON text.
+    pub fn opened(&self) -> Cow<'_, Value> {
+        match self {
+            Value::Raw(text) => {
+                Cow::Owned(crate::codec::parse_json(text.as_bytes()).expect("was JSON when it was written down"))
+            }
+            other => Cow::Borrowed(other),
         }
     }
 

@@ -100,7 +100,7 @@ fn scalar_fault(scalar: Scalar, value: &Value) -> Option<String> {
         Value::String(_) => "string",
         Value::Bool(_) => "bool",
         Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
+        Value::Object(_) | Value::Raw(_) => "map[string]interface {}",
         _ => "float64",
     };
     match (scalar, value) {

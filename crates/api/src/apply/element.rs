@@ -77,6 +77,10 @@ impl Element {
         }))
     }
 
+    pub(super) fn is_field(&self) -> bool {
+        matches!(self, Element::Field(_))
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Element::Field(_) => 0,

@@ -107,7 +107,7 @@ impl Owner {
 
     pub(super) fn owns_nothing(&self) -> bool {
         match &self.fields {
-            Fields::Stored(fields) => fields.as_object().is_none_or(crate::Object::is_empty),
+            Fields::Stored(fields) => fields_v1::is_empty(fields),
             Fields::Set(set) => set.is_empty(),
         }
     }

@@ -45,10 +45,11 @@ pub(super) fn order(a: &Value, b: &Value) -> Ordering {
         Value::Bool(_) => 2,
         Value::Array(_) => 3,
         Value::Object(_) => 4,
-        Value::Null => 5,
+        Value::Raw(_) => 5,
+        Value::Null => 6,
     };
     match (a, b) {
-        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::String(a), Value::String(b)) | (Value::Raw(a), Value::Raw(b)) => a.cmp(b),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::Array(a), Value::Array(b)) => list_order(a, b),
         (Value::Object(a), Value::Object(b)) => entries_order(a, b),

@@ -93,6 +93,15 @@ impl Set {
         self.nodes.binary_search_by(|n| n.element.cmp(element)).ok().map(|at| &self.nodes[at])
     }
 
+    /// The node of a field. Fields stand before all other elements.
+    pub(super) fn field(&self, name: &str) -> Option<&Node> {
+        let order = |node: &Node| match &node.element {
+            Element::Field(field) => field.as_ref().cmp(name),
+            _ => Ordering::Greater,
+        };
+        self.nodes.binary_search_by(order).ok().map(|at| &self.nodes[at])
+    }
+
     /// Every field as a path; on each level the members first, then what is below.
     pub fn paths(&self) -> Vec<Vec<Element>> {
         let mut out = Vec::new();

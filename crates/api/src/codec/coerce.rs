@@ -29,6 +29,13 @@ fn is_within(value: &Value, levels: usize) -> bool {
     }
 }
 
+/// A value as JSON text.
+fn raw(value: &Value) -> Value {
+    let mut text = Vec::new();
+    super::write_json(value, &mut text);
+    Value::Raw(String::from_utf8(text).expect("JSON is text").into())
+}
+
 /// One walk over a value.
 #[derive(Default)]
 pub(crate) struct Coercion<'a> {
@@ -79,6 +86,9 @@ impl<'a> Coercion<'a> {
     fn fit(&mut self, shape: Shape<'a>, value: Value) -> Value {
         match (shape, value) {
             (_, Value::Null) => Value::Null,
+            (Shape::Scalar(Scalar::FieldsV1), value @ Value::Raw(_)) => value,
+            (shape, raw @ Value::Raw(_)) => self.value(shape, raw.opened().into_owned()),
+            (Shape::Scalar(Scalar::FieldsV1), value @ Value::Object(_)) if !self.custom => raw(&self.whole(value)),
             (Shape::Scalar(_), value) if self.custom => self.free(value),
             (Shape::Scalar(s), value) if s.is_raw() => self.whole(value),
             (Shape::Struct(ty) | Shape::Either(ty, _), Value::Object(o)) if ty.is_custom() => self.custom(ty, o),
@@ -116,7 +126,9 @@ impl<'a> Coercion<'a> {
                 number::write_float(*f, &mut digits);
                 Token::Number(std::str::from_utf8(&digits).expect("digits are ASCII"))
             }
-            Value::Null | Value::Array(_) | Value::Object(_) => unreachable!("told apart by the caller"),
+            Value::Null | Value::Array(_) | Value::Object(_) | Value::Raw(_) => {
+                unreachable!("told apart by the caller")
+            }
         };
         scalar::read(token, shape).unwrap_or_else(|fault| {
             self.faults.save(fault, &self.path, shape);

@@ -37,6 +37,42 @@ pub(super) fn parse_json_below(depth: usize, bytes: &[u8]) -> Result<Value, Deco
     Ok(value)
 }
 
+/// JSON of which only the text will be wanted, so deep inside something.
+pub(super) fn parse_raw_below(depth: usize, bytes: &[u8]) -> Result<Value, DecodeError> {
+    let text = super::lossy(bytes);
+    let mut reader = Reader::below(depth, &text);
+    let value = if reader.peek()? == b'{' { raw_text(&mut reader)? } else { untyped(&mut reader, &mut |_| {})? };
+    reader.finish()?;
+    Ok(value)
+}
+
+fn raw_text(reader: &mut Reader<'_>) -> Result<Value, Syntax> {
+    let mut text = Vec::with_capacity(128);
+    compact(reader, &mut text)?;
+    Ok(Value::Raw(String::from_utf8(text).expect("made of text").into()))
+}
+
+/// Writes the value to come as [`write_json`](super::write_json) would, its entries in the order they stand in.
+fn compact(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Syntax> {
+    if reader.peek()? != b'{' {
+        super::write_json(&untyped(reader, &mut |_| {})?, out);
+        return Ok(());
+    }
+    out.push(b'{');
+    let mut more = reader.enter(b'}')?;
+    while more {
+        super::write_json_string(&reader.key()?, out);
+        out.push(b':');
+        compact(reader, out)?;
+        more = reader.more(b'}')?;
+        if more {
+            out.push(b',');
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 /// A value whose schema is not known; `duplicate` is told of repeated keys.
 fn untyped(reader: &mut Reader<'_>, duplicate: &mut dyn FnMut(&str)) -> Result<Value, Syntax> {
     Ok(match reader.peek()? {
@@ -108,6 +144,7 @@ impl<'a> Decoder<'a, '_> {
                 Shape::Struct(ty) | Shape::Either(ty, _) => self.object(ty),
                 Shape::Map(map) => self.map(map.item(), custom, !custom || map.keeps_null()),
                 _ if custom => self.free(),
+                Shape::Scalar(Scalar::FieldsV1) => raw_text(&mut self.reader),
                 Shape::Scalar(s) if s.is_raw() => self.raw(),
                 _ => self.misfit("object", shape),
             },

@@ -212,3 +212,41 @@ fn yaml_reads_what_kubectl_reads() {
     });
     assert_eq!(parsed, Ok(expected));
 }
+
+/// A pod with a manager whose fields are this JSON.
+fn owned(fields: &str) -> String {
+    format!(
+        r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"managedFields":[{{"manager":"m","operation":"Update","fieldsV1":{fields}}}]}}}}"#
+    )
+}
+
+#[test]
+fn sets_of_fields_are_passed_on_as_text() {
+    for (given, written) in [
+        ("{}", "{}"),
+        (r#"{ "f:b" : {"f:a":{ }} , "f:a":{} }"#, r#"{"f:b":{"f:a":{}},"f:a":{}}"#),
+        (
+            r#"{"k:{\"name\":\"a<b\"}":{".":{}},"v:\"\u0061\"":{}}"#,
+            r#"{"k:{\"name\":\"a\u003cb\"}":{".":{}},"v:\"a\"":{}}"#,
+        ),
+        (r#"{"x":[1, 2.0, null, "a"]}"#, r#"{"x":[1,2,null,"a"]}"#),
+    ] {
+        let (json, _) = read(&owned(given));
+        assert!(json.contains(&format!(r#""fieldsV1":{written}}}"#)), "{json}");
+        let (value, _) = decode_json(pod(), json.as_bytes()).expect("a pod");
+        let mut message = Vec::new();
+        write_protobuf(pod(), &value, &mut message);
+        assert_eq!(decode_protobuf(pod(), &message).expect("a pod"), value);
+        assert_eq!(text(&parse_yaml(write_yaml(&value).as_bytes()).expect("YAML")).len(), json.len());
+    }
+    assert_eq!(refusal(&owned("{]}")), "invalid character ']' looking for beginning of object key string");
+}
+
+#[test]
+fn patches_reach_into_sets_of_fields() {
+    let (mut value, _) = decode_json(pod(), owned(r#"{"f:a":{},"f:b":{}}"#).as_bytes()).expect("a pod");
+    let remove = r#"[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:a"}]"#;
+    crate::patch::json_patch(&mut value, &parse_json(remove.as_bytes()).expect("JSON")).expect("fits");
+    pod().normalize(&mut value);
+    assert!(text(&value).contains(r#""fieldsV1":{"f:b":{}}"#), "{}", text(&value));
+}

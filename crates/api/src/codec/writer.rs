@@ -12,6 +12,7 @@ pub fn write_json(value: &Value, out: &mut Vec<u8>) {
         Value::Int(n) => write_int(*n, out),
         Value::Float(f) => write_float(*f, out),
         Value::String(s) => write_string(s, out),
+        Value::Raw(text) => out.extend_from_slice(text.as_bytes()),
         Value::Array(items) => {
             out.push(b'[');
             for (i, item) in items.iter().enumerate() {

@@ -67,7 +67,21 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), Status> {
         let text = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}");
         return Err(Status::too_large(format!("Request entity too large: {text}")));
     }
+    open_owners(target, patch.items());
     apply_json_patch(target, patch.items()).map_err(|_| Status::rejected())
+}
+
+/// Gives sets of fields the form that operations can look into, where any of them does.
+fn open_owners(target: &mut Value, operations: &[Value]) {
+    const OWNERS: &str = "/metadata/managedFields";
+    let reaches = |path: &Value| path.as_str().is_some_and(|p| p.starts_with(OWNERS) || OWNERS.starts_with(p));
+    if operations.iter().any(|o| reaches(&o["path"]) || reaches(&o["from"]))
+        && let Some(owners) = target.get_mut("metadata").and_then(|m| m.get_mut("managedFields"))
+    {
+        for fields in owners.items_mut().iter_mut().filter_map(|owner| owner.get_mut("fieldsV1")) {
+            *fields = fields.opened().into_owned();
+        }
+    }
 }
 
 /// Refuses what is no list of operations, in the words of Go's decoder.
@@ -101,7 +115,7 @@ fn json_type(value: &Value) -> &'static str {
         Value::Int(_) | Value::Float(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        Value::Object(_) | Value::Raw(_) => "object",
     }
 }
 

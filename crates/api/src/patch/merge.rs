@@ -16,7 +16,7 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
 /// Refuses what is no merge patch at all (400), in upstream's words.
 pub fn check_merge_patch(patch: &Value) -> Result<(), Status> {
     let found = match patch {
-        Value::Object(_) => return Ok(()),
+        Value::Object(_) | Value::Raw(_) => return Ok(()),
         Value::Null => return Err(Status::bad_request("Invalid JSON Patch")),
         Value::Array(_) => "array",
         Value::String(_) => "string",

@@ -153,6 +153,10 @@ pub(crate) fn sort_deep(value: &mut Value) {
             object.0.iter_mut().for_each(|(_, value)| sort_deep(value));
         }
         Value::Array(items) => items.iter_mut().for_each(sort_deep),
+        Value::Raw(_) => {
+            *value = value.opened().into_owned();
+            sort_deep(value);
+        }
         _ => {}
     }
 }

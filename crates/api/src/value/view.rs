@@ -49,6 +49,9 @@ impl<'de> Deserializer<'de> for &'de Value {
             Value::String(s) => visitor.visit_borrowed_str(s),
             Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
             Value::Object(o) => visitor.visit_map(MapDeserializer::new(o.0.iter().map(|(k, v)| (k.as_ref(), v)))),
+            Value::Raw(text) => serde_json::Deserializer::from_str(text)
+                .deserialize_any(visitor)
+                .map_err(|why| FromViewError(why.to_string())),
         }
     }
 
@@ -115,6 +118,7 @@ impl Serialize for Value {
                 }
                 map.end()
             }
+            Value::Raw(_) => self.opened().serialize(s),
         }
     }
 }

@@ -206,7 +206,7 @@ fn go_type(value: &Value) -> String {
         Value::Float(_) => "float64".to_owned(),
         Value::String(_) => "string".to_owned(),
         Value::Array(_) => "[]interface {}".to_owned(),
-        Value::Object(_) => "map[string]interface {}".to_owned(),
+        Value::Object(_) | Value::Raw(_) => "map[string]interface {}".to_owned(),
     }
 }
 

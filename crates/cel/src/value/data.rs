@@ -18,6 +18,8 @@ impl<'a> Val<'a> {
             Value::String(s) => Val::String(Text::Ref(s)),
             Value::Array(items) => Val::List(List::of(items, None)),
             Value::Object(object) => Val::Map(Map::Data(object, None)),
+            // No expression gets to see what is in a set of fields.
+            Value::Raw(_) => Val::Unknown(value),
         }
     }
 
@@ -100,6 +102,6 @@ fn go_type(value: &Value) -> &'static str {
         Value::Float(_) => "float64",
         Value::String(_) => "string",
         Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
+        Value::Object(_) | Value::Raw(_) => "map[string]interface {}",
     }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Val<'_> {
                 let fields = s.fields.iter().map(|(name, value)| format!("{name}: {value}"));
                 write!(f, "{}{{{}}}", s.name, fields.collect::<Vec<_>>().join(", "))
             }
-            Val::Unknown(value) => write!(f, "{}", Val::of(value)),
+            Val::Unknown(value) => write!(f, "{}", Val::of(&value.opened())),
         }
     }
 }

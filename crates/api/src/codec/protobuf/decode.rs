@@ -3,7 +3,7 @@
 use super::wire::{FIXED64, LEN, Reader, VARINT, WireType};
 use super::{DecodeError, embedded};
 use crate::codec::time::{self, Instant};
-use crate::codec::{MAX_DEPTH, lossy, scalar};
+use crate::codec::{MAX_DEPTH, json, lossy, scalar};
 use crate::quantity::Quantity;
 use crate::schema::canonical::{self, Frame};
 use crate::schema::{Alternative, FieldRef, ListRef, MapRef, Scalar, Shape, TypeRef};
@@ -218,7 +218,8 @@ fn scalar_value(kind: Scalar, reader: &mut Reader<'_>, wire: WireType, depth: us
                 Scalar::Duration => Value::from(time::show_duration(first_int(raw)?)),
                 Scalar::Quantity => quantity(raw)?,
                 Scalar::IntOrString => int_or_string(raw)?,
-                _ => match first_bytes(raw)? {
+                kind => match first_bytes(raw)? {
+                    Some(json) if kind == Scalar::FieldsV1 => json::parse_raw_below(depth, json)?,
                     Some(json) => embedded(json, depth)?,
                     None => Value::Null,
                 },

@@ -70,7 +70,7 @@ impl Emitter {
                 self.line(indent);
             }
             self.key(key, indent);
-            match value {
+            match &*value.opened() {
                 Value::Object(o) if !o.is_empty() => self.object(o, indent + 2, false),
                 // Lists stand as far left as their key.
                 Value::Array(items) if !items.is_empty() => self.list(items, indent, false),
@@ -100,7 +100,7 @@ impl Emitter {
                 self.line(indent);
             }
             self.text("- ");
-            match item {
+            match &*item.opened() {
                 Value::Object(o) if !o.is_empty() => self.object(o, indent + 2, true),
                 Value::Array(items) if !items.is_empty() => self.list(items, indent + 2, true),
                 other => self.leaf(other, indent + 2),
@@ -117,7 +117,7 @@ impl Emitter {
             Value::Float(f) => digits = float(*f),
             Value::String(s) => self.string(s, indent, style(s, false), true),
             Value::Array(_) => self.text("[]"),
-            Value::Object(_) => self.text("{}"),
+            Value::Object(_) | Value::Raw(_) => self.text("{}"),
         }
         self.text(&String::from_utf8_lossy(&digits));
     }

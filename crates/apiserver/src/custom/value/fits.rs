@@ -20,7 +20,7 @@ impl Tree {
                 Value::Int(_) | Value::Float(_) => in_range(node, value),
                 Value::Array(items) => node.items == NONE || items.iter().all(|item| self.fits(node.items, item)),
                 Value::Object(_) => self.object_fits(node, value),
-                Value::Bool(_) | Value::Null => true,
+                Value::Bool(_) | Value::Null | Value::Raw(_) => true,
             }
     }
 
@@ -56,7 +56,7 @@ pub(super) fn type_of(value: &Value) -> (u8, &'static str) {
         Value::Float(_) => (types::NUMBER, "number"),
         Value::String(_) => (types::STRING, "string"),
         Value::Array(_) => (types::ARRAY, "array"),
-        Value::Object(_) => (types::OBJECT, "object"),
+        Value::Object(_) | Value::Raw(_) => (types::OBJECT, "object"),
     }
 }
 
