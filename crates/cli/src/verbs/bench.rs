@@ -9,6 +9,7 @@ mod load;
 mod process;
 mod report;
 mod scenario;
+mod schedule;
 mod watch;
 
 use super::{Verb, runtime};
@@ -36,6 +37,7 @@ pub(crate) struct Options {
     duration: Duration,
     objects: usize,
     watchers: usize,
+    nodes: usize,
     events: usize,
     /// Events a second; none: one after the other.
     rate: Option<u32>,
@@ -55,8 +57,9 @@ fn command() -> Command {
         .arg(value("scenario", "NAMES", "what to measure, in this order [default: all]", names()).value_delimiter(','))
         .arg(value("clients", "COUNT", "requests at once", value_parser!(u16).range(1..)).default_value("64"))
         .arg(value("duration", "TIME", "how long each scenario lasts: 500ms, 5s, 1m", duration).default_value("5s"))
-        .arg(value("objects", "COUNT", "pods to list", value_parser!(u32)).default_value("5000"))
+        .arg(value("objects", "COUNT", "pods to list, and to schedule", value_parser!(u32)).default_value("5000"))
         .arg(value("watchers", "COUNT", "watches at once", value_parser!(u16).range(1..)).default_value("100"))
+        .arg(value("nodes", "COUNT", "nodes to schedule on", value_parser!(u16).range(1..)).default_value("1000"))
         .arg(value("events", "COUNT", "events each watch gets", value_parser!(u32).range(1..)).default_value("500"))
         .arg(value(
             "rate",
@@ -113,11 +116,15 @@ fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
     let short = |name: &str| usize::from(*matches.get_one::<u16>(name).expect("has a default"));
     Ok(Options {
         kubeconfig: kubeconfig.context("name the server: --kubeconfig FILE, or set KUBECONFIG")?,
-        scenarios: if wanted.is_empty() { SCENARIOS.iter().collect() } else { wanted.into_iter().map(find).collect() },
+        scenarios: match wanted.is_empty() {
+            true => SCENARIOS.iter().filter(|s| !s.is_extra).collect(),
+            false => wanted.into_iter().map(find).collect(),
+        },
         clients: short("clients"),
         duration: *matches.get_one("duration").expect("has a default"),
         objects: number("objects"),
         watchers: short("watchers"),
+        nodes: short("nodes"),
         events: number("events"),
         rate: matches.get_one("rate").copied(),
         server: matches.get_many("server-pid").into_iter().flatten().copied().collect(),

@@ -3,7 +3,7 @@
 use super::Options;
 use super::client::{Call, Target};
 use super::load::{Measured, each, repeat};
-use super::watch;
+use super::{schedule, watch};
 use futures::future::BoxFuture;
 use http::Method;
 use serde_json::json;
@@ -19,6 +19,8 @@ pub(crate) struct Scenario {
     pub(crate) prepare: fn(Arc<Bench>) -> BoxFuture<'static, anyhow::Result<Vec<String>>>,
     /// The measured part.
     pub(crate) run: fn(Arc<Bench>) -> BoxFuture<'static, anyhow::Result<Measured>>,
+    /// Measured only when asked for: an API server alone is not enough for it.
+    pub(crate) is_extra: bool,
 }
 
 /// Everything there is.
@@ -32,6 +34,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("watch", "deliver events, timed from before the write", "configmaps", nothing, |b| {
         Box::pin(watch::fan_out(b))
     }),
+    Scenario {
+        is_extra: true,
+        ..scenario(
+            "schedule",
+            "create pods and wait until each has one of many nodes (needs a scheduler; only when named)",
+            "pods",
+            |b| Box::pin(schedule::nodes(b)),
+            |b| Box::pin(schedule::place(b)),
+        )
+    },
 ];
 
 const fn scenario(
@@ -41,7 +53,7 @@ const fn scenario(
     prepare: fn(Arc<Bench>) -> BoxFuture<'static, anyhow::Result<Vec<String>>>,
     run: fn(Arc<Bench>) -> BoxFuture<'static, anyhow::Result<Measured>>,
 ) -> Scenario {
-    Scenario { name, about, plural, prepare, run }
+    Scenario { name, about, plural, prepare, run, is_extra: false }
 }
 
 /// A server, and our namespace on it.
@@ -61,6 +73,11 @@ impl Bench {
         format!("/api/v1/namespaces/{}/{plural}", self.namespace)
     }
 
+    /// Our namespace, whose name marks all that is ours outside of it.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Makes the namespace, and the account that pods need: nobody may be there to do so.
     pub(crate) async fn enter(&self) -> anyhow::Result<()> {
         let namespace = json!({"metadata": {"name": self.namespace}}).to_string();
@@ -72,6 +89,9 @@ impl Bench {
 
     /// Deletes everything we have made.
     pub(crate) async fn leave(&self) -> anyhow::Result<()> {
+        if self.options.scenarios.iter().any(|s| s.is_extra) {
+            self.target.count(0, schedule::removal(self)).await?;
+        }
         for path in [self.path("pods"), self.path("configmaps"), format!("/api/v1/namespaces/{}", self.namespace)] {
             self.target.count(0, Call::new(Method::DELETE, path, "")).await?;
         }
@@ -115,7 +135,7 @@ impl Bench {
     }
 }
 
-fn name(client: usize, number: u64) -> String {
+pub(crate) fn name(client: usize, number: u64) -> String {
     format!("object-{client}-{number}")
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn fan_out(bench: Arc<Bench>) -> anyhow::Result<Measured> {
         let query = format!("watch=true&resourceVersion={version}&fieldSelector=metadata.name%3D{NAME}");
         let stream = bench.target.send(watcher, Call::new(Method::GET, format!("{path}?{query}"), "")).await?;
         anyhow::ensure!(stream.status().is_success(), "a watch was refused with {}", stream.status());
-        watchers.spawn(follow(stream.into_body(), origin, events));
+        watchers.spawn(follow(stream.into_body(), origin, events, sent));
     }
     let start = Instant::now();
     let mut pace = bench.options.rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate));
@@ -53,8 +53,14 @@ fn config_map(sent: u64) -> String {
     json!({"metadata": {"name": NAME}, "data": {"sent": sent.to_string(), "text": "x".repeat(500)}}).to_string()
 }
 
-/// Reads events until all have come, or none comes for long.
-async fn follow(mut body: Incoming, origin: Instant, events: usize) -> Measured {
+/// Reads events until all have come, or none comes for long. `sent` tells when that of a line was asked for; none: it
+/// doesn't count.
+pub(super) async fn follow(
+    mut body: Incoming,
+    origin: Instant,
+    events: usize,
+    sent: impl Fn(&[u8]) -> Option<Duration>,
+) -> Measured {
     let mut seen = Measured::default();
     let mut rest: Vec<u8> = Vec::new();
     while (seen.latencies.total() as usize) < events {
