@@ -1,11 +1,15 @@
-//! Compiles the short protocol text under `proto/` without a protobuf compiler.
+//! Compiles the short protocol texts under `proto/` without a protobuf compiler.
+
+const PROTOCOLS: [&str; 2] = ["kms.proto", "otlp.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=proto/kms.proto");
-    let set = protox::compile(["kms.proto"], ["proto"])?;
+    for protocol in PROTOCOLS {
+        println!("cargo:rerun-if-changed=proto/{protocol}");
+    }
+    let set = protox::compile(PROTOCOLS, ["proto"])?;
     tonic_prost_build::configure()
         .btree_map(".")
-        // The plugin's side is there for tests.
+        // The other sides are there for tests.
         .server_mod_attribute(".", "#[cfg(test)]")
         .build_transport(false)
         .compile_fds(set)?;

@@ -42,6 +42,8 @@ pub struct Config {
     pub encryption: crate::encryption::Options,
     /// `--authorization-mode` is `Node,RBAC`; admission plugins to leave out: `--disable-admission-plugins`.
     pub disabled_admission: Vec<String>,
+    /// `--tracing-config-file`.
+    pub tracing: Option<PathBuf>,
     /// How many requests are served at once.
     pub limits: Limits,
     /// How connections are served.

@@ -28,6 +28,7 @@ pub(crate) mod remote;
 pub mod row;
 pub mod server;
 pub(crate) mod service_repair;
+pub(crate) mod spans;
 pub(crate) mod spdy;
 pub mod strategy;
 pub mod subresource;

@@ -28,6 +28,7 @@ pub(crate) mod properties;
 mod protobuf;
 mod resource;
 mod route;
+mod spans;
 mod table;
 pub(crate) mod timing;
 mod trace;
@@ -38,39 +39,64 @@ pub(crate) use inflight::Inflight;
 
 use crate::server::Api;
 use crate::server::body::{Request, Response};
+use crate::spans::{child, within};
 use futures::future::BoxFuture;
 
 /// One step of a request's life.
 type Layer = for<'a> fn(&'a Api, Request, Next<'a>) -> BoxFuture<'a, Response>;
 
+/// A step, and the span that it makes of itself and all below (upstream `endpoints/filterlatency`).
+struct Step {
+    layer: Layer,
+    span: Option<&'static str>,
+}
+
+const fn plain(layer: Layer) -> Step {
+    Step { layer, span: None }
+}
+
+const fn spanned(span: &'static str, layer: Layer) -> Step {
+    Step { layer, span: Some(span) }
+}
+
 /// The steps, in order.
-const LAYERS: &[Layer] = &[
-    headers::layer,      // outermost: even an answer to a panic carries them
-    panics::layer,       // a broken handler fails one request, not the server
-    compress::layer,     // around everything that makes a body
-    info::layer,         // verb and resource parsed once; all below read them
-    trace::layer,        // refused requests are logged and counted, too
-    audit::track,        // around all that may refuse; closes the trail when the answer is out
-    deadline::layer,     // long-running requests exempt, hence after info
-    authenticate::layer, // who
-    audit::layer,        // before impersonation: the event names both users
-    impersonate::layer,  // who else; asks the authorizers itself
-    fairness::layer,     // after authn: flows are told apart by user
-    authorize::layer,    // may they
+const LAYERS: &[Step] = &[
+    plain(headers::layer),          // outermost: even an answer to a panic carries them
+    plain(spans::finish),           // around everything that makes a body
+    plain(panics::layer),           // a broken handler fails one request, not the server
+    plain(compress::layer),         // around everything that makes a body
+    plain(info::layer),             // verb and resource parsed once; all below read them
+    plain(trace::layer),            // refused requests are logged and counted, too
+    plain(audit::track),            // around all that may refuse; closes the trail with the answer
+    plain(deadline::layer),         // long-running requests exempt, hence after info
+    plain(spans::authentication),   // a trace of its own
+    plain(authenticate::layer),     // who
+    plain(spans::server),           // whose word on traces counts is known
+    spanned("audit", audit::layer), // before impersonation: the event names both users
+    spanned("constrainedimpersonation", impersonate::layer), // who else; asks the authorizers itself
+    spanned("priorityandfairness", fairness::layer), // after authn: flows are told apart by user
+    spanned("authorization", authorize::layer), // may they
 ];
 
 /// What is left of the way.
 #[derive(Clone, Copy)]
 pub(crate) struct Next<'a> {
     api: &'a Api,
-    rest: &'static [Layer],
+    rest: &'static [Step],
 }
 
 impl<'a> Next<'a> {
     /// Goes on.
     fn run(self, request: Request) -> BoxFuture<'a, Response> {
         match self.rest.split_first() {
-            Some((layer, rest)) => layer(self.api, request, Next { api: self.api, rest }),
+            Some((step, rest)) => {
+                let work = (step.layer)(self.api, request, Next { api: self.api, rest });
+                match step.span.filter(|_| self.api.tracer().is_some()) {
+                    None => work,
+                    // Begun when the layer above has begun its own.
+                    Some(name) => Box::pin(async move { within(child(name, |_| Vec::new()), work).await }),
+                }
+            }
             None => Box::pin(route::serve(self.api, request)),
         }
     }

@@ -32,6 +32,7 @@ use crate::context::{RequestContext, Target};
 use crate::pipeline::timing::{self, timed};
 use crate::row::Row;
 use crate::server::Api;
+use crate::spans::{self, text};
 use crate::strategy::Strategy;
 use bytes::Bytes;
 use kaji_api::resource::SubresourceDef;
@@ -147,6 +148,15 @@ impl<'a> Scope<'a> {
 
     /// GET: any state with resourceVersion `0`, one not older than a number, the newest without.
     pub(crate) async fn get(&self, resource_version: &str) -> Result<Arc<Entry>, Status> {
+        let span = spans::child("cacher.Get", |facts| {
+            let key = self.key();
+            let asked = [("key", short(&key)), ("resource-version", resource_version)];
+            [("audit-id", facts.audit_id.as_str())].into_iter().chain(asked).map(|(k, v)| text(k, v)).collect()
+        });
+        spans::within(span, self.get_now(resource_version)).await
+    }
+
+    async fn get_now(&self, resource_version: &str) -> Result<Arc<Entry>, Status> {
         match resource_version {
             "" => return self.current().await,
             "0" => {}
@@ -208,15 +218,38 @@ impl<'a> Scope<'a> {
         expected: Revision,
         guards: Vec<Expect>,
     ) -> Result<Written, Status> {
+        let name = if expected == 0 { "Create etcd3" } else { "GuaranteedUpdate etcd3" };
+        let span = spans::child(name, |facts| {
+            let GroupResource { group, resource } = self.stored.group_resource();
+            let about = [
+                ("audit-id", facts.audit_id.as_str()),
+                ("key", short(key)),
+                ("group", &group),
+                ("resource", &resource),
+            ];
+            about.map(|(key, value)| text(key, value)).into()
+        });
+        spans::within(span, self.put_now(key, stored, expected, guards)).await
+    }
+
+    async fn put_now(
+        &self,
+        key: &str,
+        stored: Vec<u8>,
+        expected: Revision,
+        guards: Vec<Expect>,
+    ) -> Result<Written, Status> {
         let caches = self.api.caches();
         let stored = Bytes::from(stored);
         let sealed = caches.sealer().seal(&self.stored, key, &stored).map_err(Status::internal)?;
+        spans::event("TransformToStorage succeeded");
         let mut expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
         expect.extend(guards);
         let change = vec![Change::Put(key.to_owned(), sealed)];
         let operation = if expected == 0 { "create" } else { "update" };
         Ok(match self.commit(operation, expect, change).await? {
             Committed::Yes(revision) => {
+                spans::event("Txn call succeeded");
                 Written::Yes(Entry::from_stored(key, &stored, revision).expect("just encoded").shared())
             }
             Committed::No(found, _) => {
@@ -284,6 +317,11 @@ pub(crate) async fn run_phase(phase: Phase, mut attributes: Attributes<'_>) -> R
         },
     }
     Ok(())
+}
+
+/// A key as upstream names it in spans: without what all keys begin with.
+fn short(key: &str) -> &str {
+    key.strip_prefix("/registry").unwrap_or(key)
 }
 
 /// Applies the defaults of a stored version: the strategy's and the schema's.

@@ -14,17 +14,19 @@ mod error;
 pub(crate) mod resolve;
 mod status;
 pub(crate) mod tls;
+pub(crate) mod unix;
 
 pub(crate) use error::RemoteError;
 pub(crate) use status::from_answer;
 
 use crate::server::Api;
 use crate::server::body::RequestBody;
+use crate::spans::{self, Span};
 use base64::prelude::*;
 use bytes::{Bytes, BytesMut};
 use connect::Connector;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -187,20 +189,33 @@ impl Remote {
     pub(crate) async fn post(&self, call: Call<'_>, body: Bytes) -> Result<(u16, Bytes), RemoteError> {
         let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
         let target = format!("{}{query}", self.peer.path);
-        let answer = tokio::time::timeout(call.limit, self.exchange(&target, call, body)).await;
-        answer.unwrap_or(Err(RemoteError::Deadline)).map_err(|cause| RemoteError::Call {
-            method: "Post",
-            url: format!("{}{target}", self.peer.origin()),
-            cause: Box::new(cause),
-        })
+        let url = || format!("{}{target}", self.peer.origin());
+        let span = spans::client(&Method::POST, url);
+        let exchange = self.exchange(&target, call, body, span.as_deref());
+        let answer = tokio::time::timeout(call.limit, exchange).await.unwrap_or(Err(RemoteError::Deadline));
+        if let (Some(span), Err(error)) = (&span, &answer) {
+            span.broke(error.to_string());
+        }
+        answer.map_err(|cause| RemoteError::Call { method: "Post", url: url(), cause: Box::new(cause) })
     }
 
-    async fn exchange(&self, target: &str, call: Call<'_>, body: Bytes) -> Result<(u16, Bytes), RemoteError> {
+    async fn exchange(
+        &self,
+        target: &str,
+        call: Call<'_>,
+        body: Bytes,
+        span: Option<&Span>,
+    ) -> Result<(u16, Bytes), RemoteError> {
         let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
         let request = Request::post(target).header(CONTENT_TYPE, JSON).header(USER_AGENT, call.agent);
         let request = request.header(ACCEPT, "application/json, */*").body(body);
-        let answer = self.send(request.map_err(|_| RemoteError::Target(target.to_owned()))?).await?;
+        let mut request = request.map_err(|_| RemoteError::Target(target.to_owned()))?;
+        spans::inject(request.headers_mut(), span);
+        let answer = self.send(request).await?;
         let code = answer.status().as_u16();
+        if let Some(span) = span {
+            span.answered(code);
+        }
         Ok((code, read(answer.into_body(), call.most).await?))
     }
 }

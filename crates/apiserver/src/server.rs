@@ -28,6 +28,7 @@ use crate::registry::{Scope, expiry};
 use crate::reload::{self, Reloads};
 use crate::row::{CustomRows, Row};
 use crate::service_repair;
+use crate::spans::Tracer;
 use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
@@ -56,6 +57,7 @@ pub(crate) struct Parts {
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
     authorizers: OnceLock<Vec<Box<dyn Authorizer>>>,
     audit: Option<Arc<Audit>>,
+    tracer: Option<Tracer>,
     reloads: Reloads,
     inflight: Inflight,
     fairness: Option<Fairness>,
@@ -77,6 +79,7 @@ impl Api {
 
     async fn start_parts(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         config.serving.validate().map_err(|why| StartError::BadFlag { why })?;
+        let tracer = Tracer::start(config.tracing.as_deref())?;
         let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::start(&config.encryption).await?;
         let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
@@ -96,6 +99,7 @@ impl Api {
             authenticators: OnceLock::new(),
             authorizers: OnceLock::new(),
             audit,
+            tracer,
             reloads: Reloads::default(),
             inflight: Inflight::new(&limits),
             fairness: limits.fairness.then(|| Fairness::new(limits.reading + limits.writing)),
@@ -166,6 +170,13 @@ impl Api {
         }
     }
 
+    /// Sends all spans there are to the collector. [`Api::serve`] does it by itself at shutdown.
+    pub async fn close_traces(&self) {
+        if let Some(tracer) = self.tracer() {
+            tracer.close().await;
+        }
+    }
+
     /// Whether start-up is complete.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)
@@ -205,6 +216,11 @@ impl Api {
     /// Auditing, if it is on.
     pub(crate) fn audit(&self) -> Option<&Arc<Audit>> {
         self.0.audit.as_ref()
+    }
+
+    /// Tracing, if it is on.
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.0.tracer.as_ref()
     }
 
     pub(crate) fn inflight(&self) -> &Inflight {

@@ -24,6 +24,7 @@ mod services;
 mod shared;
 mod stubs;
 mod tls;
+mod traces;
 mod watching;
 mod webhooks;
 mod writing;

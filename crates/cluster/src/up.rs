@@ -260,6 +260,7 @@ fn api_config(
             former_key: material.former_encryption_key(),
         },
         disabled_admission: Vec::new(),
+        tracing: None,
         limits: kaji_apiserver::Limits::default(),
     })
 }

@@ -3,7 +3,8 @@
 use super::Service;
 use crate::context::{RequestInfo, UserInfo};
 use crate::server::Api;
-use crate::server::body::{RequestBody, Response};
+use crate::server::body::{Body, RequestBody, Response};
+use crate::spans::{self, Span};
 use crate::subresource::stream::proxy::{CORS, forwarded_headers, host_of, remove_hop_by_hop, through};
 use crate::subresource::stream::{relay, upgrade_of, websocket};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use http::request::Parts;
 use http::{Request, Version};
 use http_body_util::{BodyExt, Empty};
 use kaji_api::Status;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What discovery of one group version may take: every client waits for it.
@@ -33,10 +35,12 @@ pub(crate) async fn serve(
     if websocket::is_upgrade(&parts.headers) {
         return upgrade(api, behind, user, parts).await.unwrap_or_else(|status| plain(status.code, &status.message));
     }
-    let request = match request(&parts, user, false, body) {
+    let mut request = match request(&parts, user, false, body) {
         Ok(request) => request,
         Err(status) => return plain(status.code, &status.message),
     };
+    let span = spans::client(request.method(), || format!("{}{}", behind.remote.peer().origin(), request.uri()));
+    spans::inject(request.headers_mut(), span.as_deref());
     let sent = behind.remote.send(request);
     let answer = match super::is_discovery(info) {
         true => tokio::time::timeout(DISCOVERY, sent).await.unwrap_or(Err(crate::remote::RemoteError::Deadline)),
@@ -46,9 +50,11 @@ pub(crate) async fn serve(
         Ok(answer) => answer,
         Err(error) => {
             tracing::debug!(name = service.name, %error, "an aggregated API server did not answer");
+            span.iter().for_each(|span| span.broke(error.to_string()));
             return plain(503, &format!("error trying to reach service: {error}"));
         }
     };
+    span.iter().for_each(|span| span.answered(answer.status().as_u16()));
     // Whom a client is sent to is for us to say, not for a server it never chose.
     if answer.status().is_redirection() && answer.headers().contains_key(LOCATION) {
         return plain(502, "the backend attempted to redirect this request, which is not permitted");
@@ -56,7 +62,17 @@ pub(crate) async fn serve(
     *answer.version_mut() = Version::HTTP_11;
     CORS.iter().for_each(|name| drop(answer.headers_mut().remove(name)));
     remove_hop_by_hop(answer.headers_mut());
-    answer.map(through)
+    answer.map(through).map(|body| held(body, span))
+}
+
+/// The same body; the span of the call lasts as long.
+fn held(body: Body, span: Option<Arc<Span>>) -> Body {
+    let Some(span) = span else { return body };
+    let held = body.map_frame(move |frame| {
+        let _lasts = &span;
+        frame
+    });
+    Body::Through(held.boxed_unsync())
 }
 
 /// Passes an upgrade on: exec-like streams, WebSockets.

@@ -226,7 +226,7 @@ impl Controller {
         let source = Source::new(entry.json.clone());
         let rows = match Definition::of(definition, &source) {
             Ok(definition) => {
-                let webhook = Webhook::of(&self.api, &definition.conversion).map(Arc::new);
+                let webhook = Webhook::of(&self.api, name, &definition.conversion).map(Arc::new);
                 definition.rows(webhook.as_ref())
             }
             Err(why) => {

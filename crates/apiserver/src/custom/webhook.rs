@@ -3,6 +3,7 @@
 use super::conversion::{Batch, Conversion, ConversionError};
 use crate::remote::{Call, Peer, Remote, from_answer};
 use crate::server::Api;
+use crate::spans::{self, number, text};
 use kaji_api::resource::GroupVersionKind;
 use kaji_api::{Status, Value, codec};
 use std::time::Duration;
@@ -14,18 +15,19 @@ const MOST: usize = 256 << 20;
 
 /// The webhook of a definition.
 pub struct Webhook {
+    definition: String,
     remote: Result<Remote, String>,
     review: Option<&'static str>,
 }
 
 impl Webhook {
     /// None where versions differ in name alone.
-    pub(crate) fn of(api: &Api, conversion: &Conversion) -> Option<Self> {
+    pub(crate) fn of(api: &Api, definition: &str, conversion: &Conversion) -> Option<Self> {
         match conversion {
             Conversion::None => None,
             Conversion::Webhook { config, review } => {
                 let remote = Peer::from_client_config(config).map(|peer| Remote::new(api, peer));
-                Some(Webhook { remote, review: *review })
+                Some(Webhook { definition: definition.to_owned(), remote, review: *review })
             }
         }
     }
@@ -43,7 +45,23 @@ impl Webhook {
         let uid = uuid::Uuid::new_v4().to_string();
         let batch = Batch { kind: &kind, is_list, objects, wanted, uid: &uid };
         let request = batch.request(self.review).map_err(failed)?;
-        let answer = self.ask(&request).await.map_err(|why| failed(batch.failed(&why)))?;
+        let span = spans::child("Call conversion webhook", |_| {
+            let named = [
+                ("custom-resource-definition", self.definition.as_str()),
+                ("desired-api-version", wanted),
+                ("UID", &uid),
+            ];
+            let named = named.map(|(key, value)| text(key, value));
+            named.into_iter().chain([number("object-count", objects.len())]).collect()
+        });
+        let asked = async {
+            let answer = self.ask(&request).await;
+            if answer.is_ok() {
+                spans::event("Request completed");
+            }
+            answer
+        };
+        let answer = spans::within(span, asked).await.map_err(|why| failed(batch.failed(&why)))?;
         let review = self.review.unwrap_or_default();
         batch.converted(review, &answer).map_err(failed)
     }

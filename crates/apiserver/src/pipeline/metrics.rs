@@ -185,6 +185,9 @@ impl Metrics {
         if let Some(audit) = api.audit() {
             audit.page(&mut out);
         }
+        if let Some(tracer) = api.tracer() {
+            tracer.page(&mut out);
+        }
         process_page(self.started, &mut out);
         out
     }

@@ -8,6 +8,7 @@ use crate::cache::Entry;
 use crate::registry::convert;
 use crate::row::Row;
 use crate::server::body::{Body, Response};
+use crate::spans;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use kaji_api::{Status, Value, codec, schema, value};
@@ -100,13 +101,13 @@ impl Presenter {
 
     /// The answer with one object.
     pub(crate) fn object(&self, code: u16, entry: &Entry) -> Response {
-        let body = timed_now(Phase::Encode, || with_newline(self.encode(entry), self.format));
+        let body = encoding(self.format, || with_newline(self.encode(entry), self.format));
         respond(code, self.format.media, body)
     }
 
     /// The answer with a list.
     pub(crate) fn list(&self, entries: Vec<Arc<Entry>>, head: &ListHead) -> Response {
-        timed_now(Phase::Encode, || self.list_now(entries, head))
+        encoding(self.format, || self.list_now(entries, head))
     }
 
     fn list_now(&self, entries: Vec<Arc<Entry>>, head: &ListHead) -> Response {
@@ -227,6 +228,12 @@ impl Presenter {
     }
 }
 
+/// Encodes an answer: counted in its phase, and a span.
+fn encoding<T>(format: Format, work: impl FnOnce() -> T) -> T {
+    let _span = spans::encoding(format.media.name());
+    timed_now(Phase::Encode, work)
+}
+
 fn push_item(out: &mut Vec<u8>, index: usize, item: &[u8]) {
     out.extend_from_slice(if index > 0 { b",{" } else { b"{" });
     out.extend_from_slice(item);
@@ -295,7 +302,8 @@ pub(crate) fn answer(code: u16, content_type: &'static str, body: Body) -> Respo
 /// A value of no resource: a `Status`, a `Scale`, a review.
 pub(crate) fn document(code: u16, object: &Value, format: Format) -> Response {
     let format = Format { shape: Shape::Whole, ..format };
-    respond(code, format.media, with_newline(encode(object, format), format))
+    let body = encoding(format, || with_newline(encode(object, format), format));
+    respond(code, format.media, body)
 }
 
 /// Like [`document`], but for what has object metadata and is shown by it alone when asked to.

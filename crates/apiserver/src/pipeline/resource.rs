@@ -8,11 +8,12 @@ use super::output::{self, ListHead, Presenter};
 use super::route::Asked;
 use super::table::TableOptions;
 use super::{frames, patch};
-use crate::context::Target;
+use crate::context::{RequestInfo, Target};
 use crate::registry::options::{DeleteOptions, ListOptions, WriteOptions};
 use crate::registry::{self, Mode, Scope, Selection, convert};
 use crate::row::Row;
 use crate::server::body::{RequestBody, Response};
+use crate::spans::{self, event, event_with, number};
 use crate::subresource::{self, stream, stream::Connect};
 use crate::virtual_resource::{self, Ask};
 use bytes::Bytes;
@@ -27,18 +28,27 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
         check_verb(target, &verb)?;
     }
     let sub = asked.info.subresource.clone();
-    if virtual_resource::handles(&target.resource, &sub) {
-        deprecation(&asked, target);
-        return of_virtual(asked, target, &verb, body).await;
-    }
-    if stream::handles(&sub) {
+    let is_virtual = virtual_resource::handles(&target.resource, &sub);
+    if !is_virtual && stream::handles(&sub) {
         return connect(asked, target, body).await;
     }
-    if !sub.is_empty() && !subresource::handles(&sub) {
+    if !is_virtual && !sub.is_empty() && !subresource::handles(&sub) {
         return Ok(super::route::not_found());
     }
     deprecation(&asked, target);
-    match verb.as_str() {
+    let span = spans::handler(|| span(&asked.info));
+    spans::within(span, answer(asked, target, &verb, is_virtual, body)).await
+}
+
+async fn answer(
+    asked: Asked<'_>,
+    target: &Target,
+    verb: &str,
+    is_virtual: bool,
+    body: RequestBody,
+) -> Result<Response, Status> {
+    match verb {
+        _ if is_virtual => of_virtual(asked, target, verb, body).await,
         "get" => get(&asked, target).await,
         "list" => list(&asked, target).await,
         "watch" => watch(&asked, target).await,
@@ -47,7 +57,20 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
         "patch" => patch(asked, target, body).await,
         "delete" => delete(asked, target, body).await,
         "deletecollection" => delete_collection(asked, target, body).await,
-        _ => Err(Status::method_not_supported(&target.resource.group_resource(), &verb)),
+        _ => Err(Status::method_not_supported(&target.resource.group_resource(), verb)),
+    }
+}
+
+/// The span that a verb's handler has; a watch has one while it shows what is there.
+fn span(info: &RequestInfo) -> Option<&'static str> {
+    match info.verb.as_str() {
+        "get" => Some("Get"),
+        "list" => Some("List"),
+        "create" => Some("Create"),
+        "update" => Some("Update"),
+        "patch" => Some("Patch"),
+        "delete" | "deletecollection" => Some("Delete"),
+        _ => None,
     }
 }
 
@@ -115,12 +138,21 @@ impl Asked<'_> {
         if media == Media::Protobuf && scope.row.custom().is_some() {
             return Err(negotiate::unsupported(negotiate::CUSTOM_NAMES));
         }
-        let bytes = input::read(body).await?;
+        let bytes = read(body).await?;
+        event("About to convert to expected version");
         let mut object = input::decode(of_row(&scope.row), media, &bytes, options.validation, &self.cx.warnings)?;
         self.cx.audit.request_object(&object, || defaulted(scope, &object));
         convert::to_storage(&scope.row, &scope.stored, &mut object)?;
+        event("Conversion done");
         Ok(object)
     }
+}
+
+/// A request's whole body.
+async fn read(body: RequestBody) -> Result<Bytes, Status> {
+    let bytes = input::read(body).await?;
+    event_with("limitedReadBody succeeded", || vec![number("len", bytes.len())]);
+    Ok(bytes)
 }
 
 /// An object as upstream records it: decoding sets defaults there.
@@ -147,6 +179,7 @@ fn of_sub(target: &Target) -> Result<Expected<'_>, Status> {
 async fn get(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
+    event("About to Get from storage");
     let entry = scope.get(asked.query.get("resourceVersion")).await?;
     match scope.sub {
         Some(_) => sub_answer(&scope, &presenter, entry).await,
@@ -193,7 +226,9 @@ async fn create(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
         false => asked.info.namespace.clone(),
     };
     let name = object.name().to_owned();
+    event("About to store object in database");
     let entry = scope.named(&namespace, &name).create(object).await?;
+    event("Write to database call succeeded");
     Ok(presenter.object(201, &*scope.presented_one(entry).await?))
 }
 
@@ -205,7 +240,7 @@ async fn create_sub(
     body: RequestBody,
 ) -> Result<Response, Status> {
     let media = asked.media()?;
-    let bytes = input::read(body).await?;
+    let bytes = read(body).await?;
     let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
     asked.cx.audit.request_object(&object, || object.clone());
     let pods = Target {
@@ -230,7 +265,7 @@ async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
         let media = asked.media()?;
-        let bytes = input::read(body).await?;
+        let bytes = read(body).await?;
         let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
         asked.cx.audit.request_object(&object, || object.clone());
         registry::check_name_on_url(&scope, &object)?;
@@ -240,7 +275,9 @@ async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
     let mut object = asked.object(&scope, options, body).await?;
     registry::ensure_namespace(&scope, &mut object)?;
     registry::check_name_on_url(&scope, &object)?;
+    event("About to store object in database");
     let (entry, created) = change(&scope, &|_| Ok(object.clone())).await?;
+    event("Write to database call succeeded");
     Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
 }
 
@@ -280,7 +317,7 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
     asked.cx.dry_run = options.dry_run;
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
-    let bytes = input::read(body).await?;
+    let bytes = read(body).await?;
     asked.cx.audit.request_body(|| kaji_api::codec::parse_yaml(&bytes).ok());
     let patch = patch::Patch::parse(kind, &bytes, options.validation, asked.cx.warnings.clone())?;
     if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
@@ -302,11 +339,12 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
         Ok(patched)
     };
     let (entry, created) = change(&scope, &transform).await?;
+    event("Object stored in database");
     Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
 }
 
 async fn delete_options(asked: &Asked<'_>, body: RequestBody) -> Result<DeleteOptions, Status> {
-    let bytes: Bytes = input::read(body).await?;
+    let bytes: Bytes = read(body).await?;
     if bytes.is_empty() {
         return DeleteOptions::from_query(&asked.query);
     }
@@ -330,7 +368,9 @@ async fn delete(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
     asked.cx.dry_run = options.dry_run;
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
+    event("About to delete object from database");
     let deleted = scope.delete(&options).await?;
+    event("Object deleted from database");
     let waits = !matches!(deleted, registry::Deleted::Gone(_)) && options.orphan == Some(false);
     let code = if waits { 202 } else { 200 };
     Ok(match scope.deletion_answer(&deleted) {
@@ -360,7 +400,7 @@ async fn of_virtual(mut asked: Asked<'_>, target: &Target, verb: &str, body: Req
         }
         let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
         asked.cx.dry_run = options.dry_run;
-        let bytes = input::read(body).await?;
+        let bytes = read(body).await?;
         let object = input::decode(of_sub(target)?, media?, &bytes, options.validation, &asked.cx.warnings)?;
         asked.cx.audit.request_object(&object, || object.clone());
         let answer = virtual_resource::create(ask(&asked, target), object).await?;

@@ -77,7 +77,7 @@ impl Scope<'_> {
     }
 
     async fn delete_if(&self, options: &DeleteOptions, ask: bool) -> Result<Deleted, Status> {
-        let mut current = Some(self.current().await?);
+        let mut current = Some(self.get("").await?);
         for _ in 0..ATTEMPTS {
             let Some(entry) = current else { return Err(self.not_found()) };
             let mut object = self.in_storage_version(&entry).await?;

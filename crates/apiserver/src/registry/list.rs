@@ -3,6 +3,7 @@
 use super::options::ListOptions;
 use super::{Scope, Selection};
 use crate::cache::{Entry, store_status};
+use crate::spans::{self, Span, event, event_with, number, text};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kaji_api::{Status, Value, codec, field::quoted, value};
@@ -34,19 +35,34 @@ struct Start {
 impl Scope<'_> {
     /// The selected objects.
     pub(crate) async fn list(&self, options: &ListOptions, selection: &Selection) -> Result<Listed, Status> {
+        spans::within(self.span("cacher.GetList"), self.list_now(options, selection)).await
+    }
+
+    /// The span of a look at the cache.
+    pub(super) fn span(&self, name: &str) -> Option<Arc<Span>> {
+        spans::child(name, |facts| {
+            vec![text("audit-id", facts.audit_id.as_str()), text("type", self.resource().to_string())]
+        })
+    }
+
+    async fn list_now(&self, options: &ListOptions, selection: &Selection) -> Result<Listed, Status> {
         let prefix = self.cache.scope(match self.namespace {
             "" => selection.namespace().unwrap_or_default(),
             namespace => namespace,
         });
         let start = self.start(options, &prefix).await?;
+        event("Ready");
         if let (None, true, Some(name)) = (start.at, start.from == prefix, selection.name())
             && (!self.stored.namespaced || prefix != self.cache.root)
         {
             return self.only(&format!("{prefix}{name}"), selection).await;
         }
         let (entries, revision) = self.read(&prefix, &start, options).await?;
+        event_with("Listed items from cache", || vec![number("count", entries.len())]);
         selection.prepare(&entries).await?;
-        Ok(self.cut(entries, revision, &prefix, options, selection))
+        let listed = self.cut(entries, revision, &prefix, options, selection);
+        event_with("Filtered items", || vec![number("count", listed.entries.len())]);
+        Ok(listed)
     }
 
     /// The list of the one object that can be selected.

@@ -4,6 +4,7 @@ use super::options::ListOptions;
 use super::{Scope, Selection, list};
 use crate::cache::{Change, ChangeKind, Cursor, Entry};
 use crate::row::Row;
+use crate::spans;
 use kaji_api::Status;
 use kaji_store::Revision;
 use std::collections::VecDeque;
@@ -72,6 +73,10 @@ pub(crate) struct Watcher {
 impl Scope<'_> {
     /// Starts a watch. A start that is too old is told as the first event, as upstream does.
     pub(crate) async fn watch(&self, options: &ListOptions, selection: Selection) -> Result<Watcher, Status> {
+        spans::within(self.span("cacher.Watch"), self.watch_now(options, selection)).await
+    }
+
+    async fn watch_now(&self, options: &ListOptions, selection: Selection) -> Result<Watcher, Status> {
         let caches = self.api.caches();
         let prefix = self.narrowed(&selection);
         let timeout = Duration::from_secs(options.timeout_seconds.unwrap_or_else(default_timeout));

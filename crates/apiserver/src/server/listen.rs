@@ -113,7 +113,7 @@ impl Api {
             tracing::warn!(open = connections.len(), "connections left open at shutdown");
         }
         self.stop();
-        self.close_audit().await;
+        tokio::join!(self.close_audit(), self.close_traces());
     }
 }
 

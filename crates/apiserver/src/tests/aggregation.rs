@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+pub(super) const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// A certificate and its key as files.
@@ -44,19 +44,19 @@ async fn front() -> (Server, Authority) {
 }
 
 /// A service that leads to this machine.
-async fn service(s: &Server, name: &str) {
+pub(super) async fn service(s: &Server, name: &str) {
     let service = json!({"metadata": {"name": name}, "spec": {"type": "ExternalName", "externalName": "localhost"}});
     s.post("/api/v1/namespaces/ns/services", &service).await.ok();
 }
 
-fn registration(group: &str, port: u16, name: &str, ca_bundle: &str) -> Json {
+pub(super) fn registration(group: &str, port: u16, name: &str, ca_bundle: &str) -> Json {
     json!({"metadata": {"name": format!("v1.{group}")}, "spec": {"group": group, "version": "v1",
         "groupPriorityMinimum": 2000, "versionPriority": 20, "caBundle": ca_bundle,
         "service": {"namespace": "ns", "name": name, "port": port}}})
 }
 
 /// Waits for the registration's condition.
-async fn until(s: &Server, name: &str, wanted: (&str, &str)) -> Json {
+pub(super) async fn until(s: &Server, name: &str, wanted: (&str, &str)) -> Json {
     let path = format!("{SERVICES}?watch=true&fieldSelector=metadata.name%3D{name}");
     let mut watch = s.watch(&path).await;
     loop {

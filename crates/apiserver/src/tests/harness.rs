@@ -96,6 +96,7 @@ fn config(dir: &Path) -> Config {
         serving: crate::config::Serving::default(),
         encryption: encryption(dir),
         disabled_admission: Vec::new(),
+        tracing: None,
         limits: Limits::default(),
     }
 }

@@ -72,6 +72,11 @@ fn parse(text: &str) -> Result<Url<'_>, String> {
     Ok(url)
 }
 
+/// The scheme of a URL, empty where it has none; the error is Go's text.
+pub(crate) fn scheme(url: &str) -> Result<String, String> {
+    parse(url).map(|url| url.scheme)
+}
+
 /// The URL of a server that is sent reviews.
 pub(crate) fn url(at: At<'_>, force_https: bool, e: &mut Errors) {
     let url = match parse(at.str()) {

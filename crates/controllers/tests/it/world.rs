@@ -83,6 +83,7 @@ fn config(dir: &Path) -> Config {
         serving: kaji_apiserver::config::Serving::default(),
         encryption: kaji_apiserver::encryption::Options::default(),
         disabled_admission: Vec::new(),
+        tracing: None,
         limits: kaji_apiserver::Limits::default(),
     }
 }

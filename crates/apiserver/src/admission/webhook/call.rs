@@ -8,8 +8,10 @@ use super::shown::Shown;
 use super::{asked, namespace, operation};
 use crate::admission::Attributes;
 use crate::remote::{Call, Remote, from_answer};
+use crate::spans::{self, Span, text};
 use kaji_api::Status;
 use kaji_api::field::quoted;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const AGENT: &str = "kube-apiserver-admission";
@@ -70,9 +72,33 @@ async fn exchange(hook: &Hook, a: &Attributes<'_>, shown: &Shown, kind: Kind) ->
     let remote = hook.remote.as_ref();
     let remote = remote.map_err(|why| Failure::calling(500, format!("could not get REST client: {why}")))?;
     let uid = uuid::Uuid::new_v4().to_string();
-    let body = post(remote, limit(hook, a), review::request(a, shown, version, &uid)).await?;
-    review::verify(version, &uid, kind == Kind::Mutating, &body)
-        .map_err(|why| Failure::invalid(format!("received invalid webhook response: {why}")))
+    let request = review::request(a, shown, version, &uid);
+    let asked = async {
+        let body = post(remote, limit(hook, a), request).await?;
+        spans::event("Request completed");
+        review::verify(version, &uid, kind == Kind::Mutating, &body)
+            .map_err(|why| Failure::invalid(format!("received invalid webhook response: {why}")))
+    };
+    spans::within(span(hook, a, kind, &uid), asked).await
+}
+
+fn span(hook: &Hook, a: &Attributes<'_>, kind: Kind, uid: &str) -> Option<Arc<Span>> {
+    let name = match kind {
+        Kind::Mutating => "Call mutating webhook",
+        Kind::Validating => "Call validating webhook",
+    };
+    spans::child(name, |_| {
+        let row = asked(a);
+        let about = [
+            ("configuration", hook.configuration.as_str()),
+            ("webhook", &hook.name),
+            ("resource", &format!("{}/{}, Resource={}", row.group, row.version, row.plural)),
+            ("subresource", a.target.sub.map_or("", |sub| sub.name)),
+            ("operation", operation(a.operation)),
+            ("UID", uid),
+        ];
+        about.map(|(key, value)| text(key, value)).into()
+    })
 }
 
 async fn post(remote: &Remote, limit: Duration, body: bytes::Bytes) -> Result<bytes::Bytes, Failure> {

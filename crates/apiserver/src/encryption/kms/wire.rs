@@ -1,12 +1,11 @@
 //! Calls to a plugin over its Unix socket.
 
 use crate::encryption::envelope::Envelope;
+use crate::remote::unix;
 use hyper_util::rt::TokioIo;
 use proto::key_management_service_client::KeyManagementServiceClient;
 use proto::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse};
 use std::fmt;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
@@ -95,14 +94,8 @@ impl Client {
 
 /// `/@name` and `@name` are abstract sockets.
 async fn connect(path: String) -> std::io::Result<TokioIo<UnixStream>> {
-    let name = path.strip_prefix("/@").or_else(|| path.strip_prefix('@'));
-    let stream = match name {
-        None => UnixStream::connect(path).await?,
-        Some(name) => {
-            let stream = std::os::unix::net::UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)?
-        }
-    };
-    Ok(TokioIo::new(stream))
+    match path.strip_prefix("/@").or_else(|| path.strip_prefix('@')) {
+        None => unix::connect(&path).await,
+        Some(name) => unix::connect_abstract(name).await,
+    }
 }

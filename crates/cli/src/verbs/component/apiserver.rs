@@ -81,6 +81,7 @@ const FLAGS: &[Flag] = &[
     switch("audit-webhook-truncate-enabled", "false", "limit the size of events"),
     text("audit-webhook-truncate-max-batch-size", "10485760", "bytes of a batch"),
     text("audit-webhook-truncate-max-event-size", "102400", "bytes of an event; larger ones lose their bodies"),
+    text("tracing-config-file", "", "where traces go and how many (kind TracingConfiguration); without it none"),
     list("disable-admission-plugins", "", "admission plugins to leave out"),
     switch("enable-priority-and-fairness", "true", "requests beyond the limits wait in fair queues, by priority"),
     text("max-requests-inflight", "400", "seats; without fairness: reading requests at once, 0 for any number"),
@@ -137,6 +138,7 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
             former_key: typed.path("encryption-key-file"),
         },
         disabled_admission: typed.list("disable-admission-plugins"),
+        tracing: typed.path("tracing-config-file"),
         limits: limits(typed)?,
     })
 }
