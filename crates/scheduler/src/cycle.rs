@@ -1,6 +1,6 @@
 //! One attempt to place one pod: what the plugins look at, computed once.
 
-use crate::nodes::{NodeInfo, Snapshot};
+use crate::nodes::{NodeInfo, Snapshot, spec_of};
 use crate::plugins::inter_pod::InterPod;
 use crate::plugins::spread::Spread;
 use crate::requests::{Amounts, pod_requests, scored_requests};
@@ -14,7 +14,7 @@ pub(crate) type NamespaceLabels<'a> = dyn Fn(&str) -> Option<BTreeMap<String, St
 /// What is fixed during an attempt.
 pub(crate) struct Cycle<'a> {
     pub(crate) pod: &'a Pod,
-    pub(crate) spec: PodSpec,
+    pub(crate) spec: &'a PodSpec,
     pub(crate) nodes: &'a Snapshot,
     pub(crate) namespaces: &'a NamespaceLabels<'a>,
     pub(crate) requests: Amounts,
@@ -32,12 +32,12 @@ impl<'a> Cycle<'a> {
         namespaces: &'a NamespaceLabels<'a>,
         volumes: Result<Vec<NodeSelector>, String>,
     ) -> Self {
-        let spec = pod.spec.clone().unwrap_or_default();
+        let spec = spec_of(pod);
         Cycle {
             requests: pod_requests(pod),
             scored: scored_requests(pod),
-            spread: Spread::new(pod, &spec, nodes),
-            inter_pod: InterPod::new(pod, &spec, nodes, namespaces),
+            spread: Spread::new(pod, spec, nodes),
+            inter_pod: InterPod::new(pod, spec, nodes, namespaces),
             volumes,
             namespaces,
             pod,
@@ -47,7 +47,7 @@ impl<'a> Cycle<'a> {
     }
     /// Looks at the cluster as if `new` stood in the place of `old`, for filters; scores are stale afterwards.
     pub(crate) fn swap(&mut self, old: &Arc<NodeInfo>, new: &Arc<NodeInfo>) {
-        self.spread.swap(self.pod, &self.spec, old, new);
-        self.inter_pod.swap(self.pod, &self.spec, (old, new), self.namespaces);
+        self.spread.swap(self.pod, self.spec, old, new);
+        self.inter_pod.swap(self.pod, self.spec, (old, new), self.namespaces);
     }
 }

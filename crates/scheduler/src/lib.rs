@@ -177,7 +177,7 @@ impl Scheduler {
             let namespace = namespaces.get(&ObjectKey::new("", name))?;
             Some(namespace.metadata.labels.clone().unwrap_or_default())
         };
-        let demands = volumes.demands(pod, &pod.spec.clone().unwrap_or_default());
+        let demands = volumes.demands(pod, nodes::spec_of(pod));
         let mut cycle = Cycle::new(pod, &nodes, &labels, demands);
         decide(&cycle, start).map_err(|refusal| {
             let budgets = || self.informers.of::<PodDisruptionBudget>().list();
@@ -208,9 +208,9 @@ fn pod_changed(nodes: &Nodes, queue: &Queue, scheduler: &str, change: &Change<Po
             }
         }
         Some(pod) if is_unassigned(pod) => {
-            let spec = pod.spec.clone().unwrap_or_default();
+            let spec = nodes::spec_of(pod);
             let ours = spec.scheduler_name.as_deref().unwrap_or("default-scheduler") == scheduler;
-            let gated = spec.scheduling_gates.is_some_and(|g| !g.is_empty());
+            let gated = spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty());
             // Our own status writes come back too; they are no reason to try again.
             let news = change
                 .old

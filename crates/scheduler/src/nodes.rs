@@ -2,10 +2,10 @@
 //! have not come back yet.
 
 use crate::requests::{Amounts, pod_requests, scored_requests};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A pod on a node, with what is asked of it again and again.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Placed {
     pub(crate) pod: Arc<Pod>,
     pub(crate) requests: Amounts,
     pub(crate) scored: Amounts,
+    /// Says something about where other pods may be.
+    pub(crate) has_affinity: bool,
 }
 
 /// One node and its pods.
@@ -22,6 +24,8 @@ pub(crate) struct NodeInfo {
     /// None while only pods are known.
     pub(crate) node: Option<Arc<Node>>,
     pub(crate) pods: HashMap<String, Placed>,
+    /// How many of them have affinities to pods.
+    pub(crate) affine: usize,
     pub(crate) requested: Amounts,
     pub(crate) scored: Amounts,
     pub(crate) allocatable: Amounts,
@@ -54,6 +58,7 @@ impl NodeInfo {
         self.take(uid);
         self.requested.add(&placed.requests);
         self.scored.add(&placed.scored);
+        self.affine += usize::from(placed.has_affinity);
         self.pods.insert(uid.to_owned(), placed);
     }
 
@@ -62,8 +67,15 @@ impl NodeInfo {
         if let Some(placed) = self.pods.remove(uid) {
             self.requested.subtract(&placed.requests);
             self.scored.subtract(&placed.scored);
+            self.affine -= usize::from(placed.has_affinity);
         }
     }
+}
+
+/// The pod's spec; without one, what an empty one asks for.
+pub(crate) fn spec_of(pod: &Pod) -> &PodSpec {
+    static EMPTY: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
+    pod.spec.as_ref().unwrap_or(&EMPTY)
 }
 
 /// `spec.nodeName`, or empty.
@@ -88,7 +100,9 @@ pub(crate) fn nomination_of(pod: &Pod) -> &str {
 
 impl Placed {
     pub(crate) fn new(pod: Arc<Pod>) -> Self {
-        Placed { requests: pod_requests(&pod), scored: scored_requests(&pod), pod }
+        let affinity = pod.spec.as_ref().and_then(|s| s.affinity.as_ref());
+        let has_affinity = affinity.is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some());
+        Placed { requests: pod_requests(&pod), scored: scored_requests(&pod), has_affinity, pod }
     }
 }
 

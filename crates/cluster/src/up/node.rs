@@ -6,12 +6,15 @@ use crate::preflight;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 use kaji_client::Client;
+use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 /// How long a node may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long to wait before saying for what.
+const TELL_AFTER: Duration = Duration::from_secs(10);
 
 /// The machine's name as a node name: lower case, the first label of a long name kept whole.
 pub fn host_name() -> String {
@@ -117,43 +120,48 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until the node says it is ready, or a part has failed.
+    /// Waits until the node says it is ready, or a part has failed; says what it waits for when that takes long.
     async fn wait_for_node(&mut self, name: &str) -> Result<(), UpError> {
         let client = self.client("system:apiserver", &["system:masters"]);
-        let mut last = "no node object".to_owned();
-        let ready = until_ready(client, name.to_owned(), &mut last);
-        tokio::select! {
-            _ = ready => Ok(()),
-            Some(ended) = self.parts.join_next() => match ended {
-                Ok(Err(error)) => Err(error),
-                _ => Err(UpError::Part { part: "cluster", cause: "a part ended during the start".to_owned() }),
-            },
-            () = tokio::time::sleep(PATIENCE) => Err(UpError::NotReady { part: "node", waited: PATIENCE, last: String::new() }),
+        let last = Mutex::new("no node object".to_owned());
+        let mut ready = std::pin::pin!(until_ready(client, name.to_owned(), &last));
+        let mut over = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        loop {
+            tokio::select! {
+                () = &mut ready => return Ok(()),
+                Some(ended) = self.parts.join_next() => return Err(match ended {
+                    Ok(Err(error)) => error,
+                    _ => UpError::Part { part: "cluster", cause: "a part ended during the start".to_owned() },
+                }),
+                () = &mut over => {
+                    return Err(UpError::NotReady { part: "node", waited: PATIENCE, last: last.lock().clone() });
+                }
+                () = tokio::time::sleep(TELL_AFTER) => {
+                    self.progress.line(&format!("  … waiting for node {name}: {}", last.lock()));
+                }
+            }
         }
-        .map_err(|e| match e {
-            UpError::NotReady { part, waited, .. } => UpError::NotReady { part, waited, last: std::mem::take(&mut last) },
-            other => other,
-        })
     }
 }
 
 /// Watches a node until its Ready condition is true; `last` tells what it said before.
-async fn until_ready(client: Client, name: String, last: &mut String) {
+async fn until_ready(client: Client, name: String, last: &Mutex<String>) {
     use futures::StreamExt;
     let nodes: kube::Api<Node> = kube::Api::all(client);
     let mut states = std::pin::pin!(kube::runtime::watcher::watch_object(nodes, &name));
     while let Some(state) = states.next().await {
-        match state {
+        let said = match state {
             Ok(Some(node)) => {
                 let conditions = node.status.and_then(|s| s.conditions).unwrap_or_default();
-                match conditions.iter().find(|c| c.type_ == "Ready") {
+                match conditions.into_iter().find(|c| c.type_ == "Ready") {
                     Some(c) if c.status == "True" => return,
-                    Some(c) => *last = c.message.clone().unwrap_or_else(|| c.status.clone()),
-                    None => *last = "no Ready condition".to_owned(),
+                    Some(c) => c.message.unwrap_or(c.status),
+                    None => "no Ready condition".to_owned(),
                 }
             }
-            Ok(None) => *last = "no node object".to_owned(),
-            Err(error) => *last = chain(&error),
-        }
+            Ok(None) => "no node object".to_owned(),
+            Err(error) => chain(&error),
+        };
+        *last.lock() = said;
     }
 }

@@ -46,11 +46,7 @@ pub(crate) fn required(spec: &k8s_openapi::api::core::v1::PodSpec, node: &NodeIn
 }
 
 pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
-    if required(&cycle.spec, node) {
-        Ok(())
-    } else {
-        Err(No::node("node(s) didn't match Pod's node affinity/selector"))
-    }
+    if required(cycle.spec, node) { Ok(()) } else { Err(No::node("node(s) didn't match Pod's node affinity/selector")) }
 }
 
 /// The sum of the weights of preferred terms that fit.

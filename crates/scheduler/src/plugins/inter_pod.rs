@@ -2,7 +2,7 @@
 
 use super::{MAX, No};
 use crate::cycle::{Cycle, NamespaceLabels};
-use crate::nodes::{NodeInfo, Snapshot};
+use crate::nodes::{NodeInfo, Snapshot, spec_of};
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec};
 use kaji_api::selector::{LabelSelector, Operator, Requirement};
 use std::collections::HashMap;
@@ -120,10 +120,14 @@ impl InterPod {
             anti_keys: far.iter().map(|t| t.key.clone()).collect(),
             ..InterPod::default()
         };
-        for node in nodes {
-            for placed in node.pods.values().map(|p| &*p.pod) {
-                state.count(node, placed, &near, &far, &liked);
-                state.others(node, placed, pod, labels_of);
+        // Mostly there are no affinities at all: then no pod needs to be looked at.
+        let asks = !(near.is_empty() && far.is_empty() && liked.is_empty());
+        for node in nodes.iter().filter(|node| asks || node.affine > 0) {
+            for placed in node.pods.values().filter(|p| asks || p.has_affinity) {
+                state.count(node, &placed.pod, &near, &far, &liked);
+                if placed.has_affinity {
+                    state.others(node, &placed.pod, pod, labels_of);
+                }
             }
         }
         state.binding = !(state.affinity.is_empty() && state.anti_keys.is_empty() && state.repelled.is_empty());
@@ -168,7 +172,7 @@ impl InterPod {
 
     /// What the terms of a pod that runs say about this one.
     fn others(&mut self, node: &NodeInfo, placed: &Pod, pod: &Pod, labels_of: &NamespaceLabels<'_>) {
-        let Some(spec) = placed.spec.as_ref().filter(|s| s.affinity.is_some()) else { return };
+        let spec = spec_of(placed);
         for term in required(spec, true) {
             if Term::new(term, placed, labels_of).matches(pod) {
                 raise(&mut self.repelled, node, &term.topology_key, 1);

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 pub(super) fn unschedulable(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
     let closed = node.node.as_ref().and_then(|n| n.spec.as_ref()).and_then(|s| s.unschedulable).unwrap_or_default();
-    let taint = Taint {
+    let taint = || Taint {
         key: "node.kubernetes.io/unschedulable".to_owned(),
         effect: "NoSchedule".to_owned(),
         ..Taint::default()
     };
-    if closed && !super::taints::tolerated(&cycle.spec, &taint) {
-        return Err(No::node("node(s) were unschedulable"));
+    match closed && !super::taints::tolerated(cycle.spec, &taint()) {
+        true => Err(No::node("node(s) were unschedulable")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn name(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
@@ -44,7 +44,7 @@ fn conflict(a: &ContainerPort, b: &ContainerPort) -> bool {
 }
 
 pub(super) fn ports(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
-    let wanted: Vec<&ContainerPort> = host_ports(&cycle.spec).collect();
+    let wanted: Vec<&ContainerPort> = host_ports(cycle.spec).collect();
     if wanted.is_empty() {
         return Ok(());
     }

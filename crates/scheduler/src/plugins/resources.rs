@@ -27,18 +27,17 @@ pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
 }
 
 /// CPU and memory after placement, as shares of what there is.
-fn shares(cycle: &Cycle<'_>, node: &NodeInfo) -> Vec<(i64, i64)> {
+fn shares(cycle: &Cycle<'_>, node: &NodeInfo) -> impl Iterator<Item = (i64, i64)> {
     let share = |name: &str| (node.scored.get(name) + cycle.scored.get(name), node.allocatable.get(name));
-    [share("cpu"), share("memory")].into_iter().filter(|(_, capacity)| *capacity > 0).collect()
+    [share("cpu"), share("memory")].into_iter().filter(|(_, capacity)| *capacity > 0)
 }
 
 /// The emptier, the better.
 pub(super) fn least_allocated(cycle: &Cycle<'_>, nodes: &[&Arc<NodeInfo>]) -> Vec<i64> {
     let score = |node: &&Arc<NodeInfo>| {
-        let shares = shares(cycle, node);
-        let free = |(used, capacity): &(i64, i64)| if used > capacity { 0 } else { (capacity - used) * MAX / capacity };
-        let count = i64::try_from(shares.len()).unwrap_or(1).max(1);
-        shares.iter().map(free).sum::<i64>() / count
+        let free = |(used, capacity): (i64, i64)| if used > capacity { 0 } else { (capacity - used) * MAX / capacity };
+        let (sum, count) = shares(cycle, node).map(free).fold((0, 0), |(sum, count), free| (sum + free, count + 1));
+        sum / count.max(1)
     };
     nodes.iter().map(score).collect()
 }
@@ -47,10 +46,9 @@ pub(super) fn least_allocated(cycle: &Cycle<'_>, nodes: &[&Arc<NodeInfo>]) -> Ve
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "shares between 0 and 1")]
 pub(super) fn balanced(cycle: &Cycle<'_>, nodes: &[&Arc<NodeInfo>]) -> Vec<i64> {
     let score = |node: &&Arc<NodeInfo>| {
-        let fractions: Vec<f64> =
-            shares(cycle, node).iter().map(|(used, capacity)| (*used as f64 / *capacity as f64).min(1.0)).collect();
-        let deviation = match fractions.as_slice() {
-            [a, b] => (a - b).abs() / 2.0,
+        let mut fractions = shares(cycle, node).map(|(used, capacity)| (used as f64 / capacity as f64).min(1.0));
+        let deviation = match (fractions.next(), fractions.next()) {
+            (Some(a), Some(b)) => (a - b).abs() / 2.0,
             _ => 0.0,
         };
         ((1.0 - deviation) * MAX as f64) as i64

@@ -8,17 +8,19 @@ use std::sync::Arc;
 
 /// Whether a toleration tolerates a taint (upstream `component-helpers/scheduling/corev1`).
 pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |t: &Option<String>| t.clone().unwrap_or_default();
+    fn text(t: &Option<String>) -> &str {
+        t.as_deref().unwrap_or_default()
+    }
     let (effect, key) = (text(&toleration.effect), text(&toleration.key));
     let (mine, theirs) = (text(&toleration.value), text(&taint.value));
     if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
         return false;
     }
-    match text(&toleration.operator).as_str() {
+    match text(&toleration.operator) {
         "" | "Equal" => mine == theirs,
         "Exists" => true,
-        "Lt" => numbers(&theirs, &mine).is_some_and(|(taint, limit)| taint < limit),
-        "Gt" => numbers(&theirs, &mine).is_some_and(|(taint, limit)| taint > limit),
+        "Lt" => numbers(theirs, mine).is_some_and(|(taint, limit)| taint < limit),
+        "Gt" => numbers(theirs, mine).is_some_and(|(taint, limit)| taint > limit),
         _ => false,
     }
 }
@@ -37,7 +39,7 @@ fn taints(node: &NodeInfo) -> &[Taint] {
 }
 
 pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
-    let repels = |t: &&Taint| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute") && !tolerated(&cycle.spec, t);
+    let repels = |t: &&Taint| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute") && !tolerated(cycle.spec, t);
     match taints(node).iter().find(repels) {
         Some(_) => Err(No::node("node(s) had untolerated taint(s)")),
         None => Ok(()),

@@ -33,17 +33,10 @@ pub(crate) fn removal(bench: &Bench) -> Call {
 pub(crate) async fn place(bench: Arc<Bench>) -> anyhow::Result<Measured> {
     let (clients, count) = (bench.options.clients, bench.options.objects);
     let listed = bench.target.json(Call::new(Method::GET, format!("{}?limit=1", bench.path("pods")), "")).await?;
-    let version = listed["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-    let query = format!("watch=true&resourceVersion={version}&fieldSelector=spec.nodeName%21%3D");
-    let stream = bench.target.send(0, Call::new(Method::GET, format!("{}?{query}", bench.path("pods")), "")).await?;
-    anyhow::ensure!(stream.status().is_success(), "the watch was refused with {}", stream.status());
+    let version = listed["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse()?;
     let sent: Arc<Vec<AtomicU64>> = Arc::new((0..count).map(|_| AtomicU64::new(0)).collect());
     let origin = Instant::now();
-    let of_line = {
-        let sent = sent.clone();
-        move |line: &[u8]| placed(line).and_then(|number| sent.get(number)).map(nanoseconds)
-    };
-    let placed = tokio::spawn(follow(stream.into_body(), origin, count, of_line));
+    let placed = tokio::spawn(count_placed(bench.clone(), version, sent.clone(), origin));
     let act = move |client, number: usize| {
         let (bench, sent) = (bench.clone(), sent.clone());
         async move {
@@ -52,9 +45,41 @@ pub(crate) async fn place(bench: Arc<Bench>) -> anyhow::Result<Measured> {
         }
     };
     each(clients, (0..count).rev().collect(), act).await?;
-    let mut measured = placed.await?;
+    let mut measured = placed.await??;
     measured.elapsed = origin.elapsed();
     Ok(measured)
+}
+
+/// Watches pods that have a node until all have. Servers end the watches of those who do not keep up: as long as there
+/// is progress, it is resumed.
+async fn count_placed(
+    bench: Arc<Bench>,
+    version: u64,
+    sent: Arc<Vec<AtomicU64>>,
+    origin: Instant,
+) -> anyhow::Result<Measured> {
+    let seen = Arc::new(AtomicU64::new(version));
+    let mut all = Measured::default();
+    loop {
+        let left = sent.len() - all.latencies.total() as usize;
+        let version = seen.load(Ordering::Relaxed);
+        let query = format!("watch=true&resourceVersion={version}&fieldSelector=spec.nodeName%21%3D");
+        let stream =
+            bench.target.send(0, Call::new(Method::GET, format!("{}?{query}", bench.path("pods")), "")).await?;
+        anyhow::ensure!(stream.status().is_success(), "the watch was refused with {}", stream.status());
+        let of_line = |line: &[u8]| {
+            seen.fetch_max(number_behind(line, b"\"resourceVersion\":\"").unwrap_or_default(), Ordering::Relaxed);
+            placed(line).and_then(|number| sent.get(number)).map(nanoseconds)
+        };
+        let mut some = follow(stream.into_body(), origin, left, of_line).await;
+        if some.errors > 0 && some.latencies.total() > 0 {
+            (some.errors, some.first_error) = (0, None);
+        }
+        all.add(some);
+        if all.latencies.total() as usize == sent.len() || all.errors > 0 {
+            return Ok(all);
+        }
+    }
 }
 
 fn nanoseconds(count: &AtomicU64) -> Duration {
@@ -63,11 +88,14 @@ fn nanoseconds(count: &AtomicU64) -> Duration {
 
 /// The number of the pod that an event shows with a node for the first time.
 fn placed(line: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"\"name\":\"object-0-";
-    let object = line.strip_prefix(br#"{"type":"ADDED","#)?;
-    let at = object.windows(NAME.len()).position(|w| w == NAME)? + NAME.len();
-    let digits = object[at..].iter().take_while(|b| b.is_ascii_digit());
-    Some(digits.fold(0, |n, b| n * 10 + usize::from(b - b'0')))
+    number_behind(line.strip_prefix(br#"{"type":"ADDED","#)?, b"\"name\":\"object-0-").map(|number| number as usize)
+}
+
+/// The digits behind the first of these words.
+fn number_behind(line: &[u8], word: &[u8]) -> Option<u64> {
+    let at = line.windows(word.len()).position(|w| w == word)? + word.len();
+    let digits = line[at..].iter().take_while(|b| b.is_ascii_digit());
+    Some(digits.fold(0, |n, b| n * 10 + u64::from(b - b'0')))
 }
 
 fn node(bench: &Bench, number: usize) -> String {

@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 const NAME: &str = "watched";
 /// Stands before the time of the write in every event.
 const SENT: &[u8] = b"\"sent\":\"";
+/// So much of what came last is told when a watch ends too early: an error is short.
+const TOLD: usize = 300;
 /// How long after the last write events may still come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,14 +64,27 @@ pub(super) async fn follow(
     sent: impl Fn(&[u8]) -> Option<Duration>,
 ) -> Measured {
     let mut seen = Measured::default();
-    let mut rest: Vec<u8> = Vec::new();
+    let (mut rest, mut last) = (Vec::new(), Vec::new());
+    let mut why = String::new();
     while (seen.latencies.total() as usize) < events {
-        let Ok(Some(Ok(frame))) = tokio::time::timeout(PATIENCE, body.frame()).await else { break };
+        let frame = match tokio::time::timeout(PATIENCE, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            other => {
+                why = match other {
+                    Ok(Some(Err(error))) => format!("the watch broke: {error}"),
+                    Ok(_) => format!("the watch ended with {}", String::from_utf8_lossy(&last)),
+                    Err(_) => format!("no event came for {} s", PATIENCE.as_secs()),
+                };
+                break;
+            }
+        };
         let Some(data) = frame.data_ref() else { continue };
         let now = origin.elapsed();
         rest.extend_from_slice(data);
         seen.bytes += data.len() as u64;
         let complete = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        last.clear();
+        last.extend_from_slice(&rest[..complete.min(TOLD)]);
         for line in rest[..complete].split(|b| *b == b'\n') {
             if let Some(sent) = sent(line) {
                 seen.latencies.record(now.saturating_sub(sent));
@@ -79,7 +94,7 @@ pub(super) async fn follow(
     }
     let missing = (events as u64).saturating_sub(seen.latencies.total());
     if missing > 0 {
-        seen.fail(missing, || "the watch ended, or fell silent, too early".to_owned());
+        seen.fail(missing, || why);
     }
     seen
 }
