@@ -30,7 +30,7 @@ const PATIENCE: u32 = 16;
 /// How far the high-water file and progress may lag.
 const LAG: Duration = Duration::from_secs(1);
 /// From this size of the file on, commits write what a quick start after a crash needs.
-const QUICK_REPAIR_FROM: u64 = 1 << 30;
+const QUICK_REPAIR_FROM: u64 = 256 << 20;
 /// Room on the disk below which nothing is written, so that a commit never breaks off half way.
 const RESERVE: u64 = 8 << 20;
 /// How long to leave a failed engine or a full disk alone before doing anything unasked.
