@@ -38,10 +38,9 @@ pub fn json(data: &[u8]) {
 /// YAML, and its keys.
 pub fn yaml(data: &[u8]) {
     let checked = check_yaml_keys(data);
-    let Ok(value) = parse_yaml(data) else {
-        assert!(checked.is_err(), "keys of what is no YAML are not fine");
-        return;
-    };
+    let Ok(value) = parse_yaml(data) else { return };
+    // Of YAML that can be read, keys are all that can be found fault with.
+    assert!(checked.as_ref().map_or_else(|why| why.0.contains("already set in map"), |()| true), "{checked:?}");
     same("JSON of YAML", &parse_json(&json_of(&value)).expect("our own JSON"), &value);
     let written = write_yaml(&value);
     let mut again = parse_yaml(written.as_bytes()).unwrap_or_else(|e| panic!("our own YAML: {e}"));
@@ -239,7 +238,10 @@ fn forms(ty: TypeRef<'_>, object: &Value) {
     match parse_yaml(yaml.as_bytes()) {
         Ok(parsed) => {
             let (read, _) = coerce(ty, parsed).unwrap_or_else(|e| panic!("our own YAML: {e}\n{yaml}"));
-            same("by YAML", &read, object);
+            // YAML is written with its keys sorted, those inside of raw values, too.
+            let (mut read, mut object) = (read, object.clone());
+            [&mut read, &mut object].into_iter().for_each(crate::schema::canonical::sort_deep);
+            same("by YAML", &read, &object);
         }
         // YAML goes less deep than JSON.
         Err(e) => assert!(e.0.contains("Depth"), "our own YAML: {e}\n{yaml}"),

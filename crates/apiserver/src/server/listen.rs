@@ -7,16 +7,20 @@ use crate::authn::PeerCertificates;
 use crate::reload;
 use futures::future::BoxFuture;
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a client may take for the handshake.
+/// How long a client may take for either part of the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests at work get at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
@@ -109,7 +113,7 @@ impl Api {
         drop(listener);
         self.stopping().cancel();
         connections.close();
-        if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+        if timeout(GRACE, connections.wait()).await.is_err() {
             tracing::warn!(open = connections.len(), "connections left open at shutdown");
         }
         self.stop();
@@ -126,12 +130,17 @@ fn room() -> usize {
 
 async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    match tokio::time::timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => {
+    match handshake(tls, stream).await {
+        Ok(stream) => {
             let chain = stream.get_ref().1.peer_certificates().map(|c| PeerCertificates(Arc::new(c.to_vec())));
             connection::serve(api, stream, Peer { address: peer, chain }).await;
         }
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+        Err(error) => tracing::debug!(%peer, %error, "TLS handshake failed"),
     }
+}
+
+/// The client's first message, then the rest, each in time: who waited for a busy server has its time all the same.
+async fn handshake(tls: Arc<ServerConfig>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let begun = timeout(PATIENCE, LazyConfigAcceptor::new(Acceptor::default(), stream)).await??;
+    timeout(PATIENCE, begun.into_stream(tls)).await?
 }

@@ -97,7 +97,7 @@ const ANSWERED: Duration = Duration::from_secs(5);
 pub(super) async fn documents(site: &Site) -> Seen {
     let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     let forms: [&[(&str, &str)]; 3] = [&[("accept-encoding", "gzip")], &[], &[("accept", protobuf)]];
-    let held = PAUSE * 2;
+    let held = PAUSE * u32::try_from(1 + site.scale).unwrap_or(1).min(15);
     let connections = (0..4 * site.scale).map(|_| {
         let streams = numbers().zip(forms.iter().cycle()).take(STREAMS);
         let requests = streams.map(|(n, form)| {

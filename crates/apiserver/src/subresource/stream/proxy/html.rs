@@ -78,7 +78,7 @@ impl Page {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut held = std::mem::take(&mut self.held);
         held.extend_from_slice(bytes);
-        let mut out = Vec::with_capacity(held.len() + 256);
+        let mut out = Vec::with_capacity(bytes.len() + 256);
         let mut done = 0;
         while self.step(&held, &mut done, &mut out) {}
         held.drain(..done);
@@ -268,5 +268,18 @@ mod tests {
                 assert_eq!(rewritten(page, piece), expected, "{piece}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_held_is_not_looked_at_again() {
+        let begun = std::time::Instant::now();
+        let open = "<".repeat(1 << 20);
+        assert_eq!(rewritten(&open, open.len()), open);
+        let tags = "<b>".repeat(1 << 18);
+        assert_eq!(rewritten(&tags, tags.len()), tags);
+        let long = format!("<a {}", "x=\"".repeat(20_000));
+        assert_eq!(rewritten(&long, 1), long);
+        // Looked at again and again, it takes minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 }
