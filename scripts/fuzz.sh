@@ -54,7 +54,8 @@ failed=()
 for target in "${targets[@]}"; do
   echo "== $target"
   mkdir -p "$corpus/$target"
-  words "$target" >"$work/words"
+  # An empty dictionary is an error.
+  words "$target" >"$work/words"; echo '"\x00"' >>"$work/words"
   # Our code is safe Rust: its checks find more than a sanitizer would, in less time.
   "${cargo[@]}" fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" ${FUZZ_FLAGS:-} -timeout=10 -report_slow_units=2 \
     -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=32768 -dict="$work/words" -print_final_stats=1 -verbosity=0 || failed+=("$target")
