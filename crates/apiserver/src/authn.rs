@@ -58,16 +58,31 @@ pub(crate) fn chain(api: &Api) -> Result<Vec<Box<dyn Authenticator>>, StartError
 }
 
 fn tokens(api: &Api) -> Result<token::Tokens, StartError> {
-    const WHAT: &str = "the key of service account tokens";
-    let config = api.config();
-    let path = &config.service_account_key;
-    let pem = std::fs::read_to_string(path).map_err(|cause| StartError::ReadFile {
-        what: WHAT,
-        path: path.clone(),
-        cause,
-    })?;
-    let key = key::SigningKey::from_pem(&pem).map_err(|why| bad(WHAT, path, why))?;
-    Ok(token::Tokens::new(key, &config.service_account_issuer, api.caches().clone()))
+    const SIGNER: &str = "the key that signs tokens of service accounts (--service-account-signing-key-file)";
+    const KEYS: &str = "keys of service account tokens (--service-account-key-file)";
+    let accounts = &api.config().accounts;
+    let path = &accounts.signing_key;
+    let signer = key::SigningKey::from_pem(&content(SIGNER, path)?).map_err(|why| bad(SIGNER, path, why))?;
+    let mut keys = key::PublicKeys::none();
+    for path in &accounts.keys {
+        keys = keys.and(key::PublicKeys::from_pem(&content(KEYS, path)?).map_err(|why| bad(KEYS, path, why))?);
+    }
+    if accounts.keys.is_empty() {
+        keys = signer.public();
+    } else if !signer.is_among(&keys) {
+        tracing::warn!(
+            signing_key = %path.display(),
+            "no --service-account-key-file holds the signing key: tokens that this server issues are not recognized by it"
+        );
+    }
+    if let Some(why) = accounts.discovery_fault() {
+        tracing::error!(why, "the issuer's discovery document and keys are not served");
+    }
+    Ok(token::Tokens::new(signer, keys, accounts, api.caches().clone()))
+}
+
+fn content(what: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|cause| StartError::ReadFile { what, path: path.to_owned(), cause })
 }
 
 fn bad(what: &'static str, path: &Path, why: String) -> StartError {

@@ -1,5 +1,11 @@
 //! What the API server is told at start.
 
+mod accounts;
+mod pair;
+
+pub use accounts::Accounts;
+pub use pair::NamedPair;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -16,10 +22,8 @@ pub struct Config {
     pub tls_key: PathBuf,
     /// `--client-ca-file`.
     pub client_ca: PathBuf,
-    /// `--service-account-signing-key-file` (PEM, EC or RSA private key).
-    pub service_account_key: PathBuf,
-    /// `--service-account-issuer`.
-    pub service_account_issuer: String,
+    /// `--service-account-*`, `--api-audiences`: tokens of service accounts.
+    pub accounts: Accounts,
     /// `--service-cluster-ip-range`; the first address is the `kubernetes` service's.
     pub service_range: ipnet::IpNet,
     /// `--service-node-port-range`, inclusive.
@@ -50,9 +54,24 @@ pub struct Config {
     pub serving: Serving,
 }
 
+impl Config {
+    /// Host and port that clients are told to reach this server at.
+    pub(crate) fn outside_address(&self) -> String {
+        match &self.serving.external_host {
+            None => SocketAddr::new(self.advertise_address, self.bind.port()).to_string(),
+            Some(host) if host.contains(':') => format!("[{host}]:{}", self.bind.port()),
+            Some(host) => format!("{host}:{}", self.bind.port()),
+        }
+    }
+}
+
 /// How connections are served; upstream's defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Serving {
+    /// `--tls-sni-cert-key`: certificates for clients that ask for these names.
+    pub named: Vec<NamedPair>,
+    /// `--external-hostname`: what clients are told to reach this server at; none: the advertised address.
+    pub external_host: Option<String>,
     /// `--tls-min-version`, by Go's name, such as `VersionTLS13`; empty: 1.2.
     pub min_version: String,
     /// `--tls-cipher-suites`, for TLS 1.2; none: all that are safe.

@@ -79,6 +79,7 @@ impl Api {
 
     async fn start_parts(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         config.serving.validate().map_err(|why| StartError::BadFlag { why })?;
+        config.accounts.validate().map_err(|why| StartError::BadFlag { why })?;
         let tracer = Tracer::start(config.tracing.as_deref())?;
         let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::start(&config.encryption).await?;

@@ -9,12 +9,16 @@ pub(crate) type Document = (&'static str, String);
 
 /// The document at a path; none: no such path.
 pub(crate) fn document(api: &Api, path: &str) -> Option<Document> {
+    let accounts = &api.config().accounts;
+    if accounts.discovery_fault().is_some() {
+        return None;
+    }
     let tokens = api.authenticators().iter().find_map(|a| a.as_tokens())?;
     match path {
         "/.well-known/openid-configuration" => {
-            let config = api.config();
-            let address = std::net::SocketAddr::new(config.advertise_address, config.bind.port());
-            Some(("application/json", configuration(tokens, &format!("https://{address}/openid/v1/jwks"))))
+            let own = || format!("https://{}/openid/v1/jwks", api.config().outside_address());
+            let keys = accounts.jwks_uri.clone().unwrap_or_else(own);
+            Some(("application/json", configuration(tokens, &keys)))
         }
         "/openid/v1/jwks" => Some(("application/jwk-set+json", keys(tokens))),
         _ => None,
@@ -22,15 +26,15 @@ pub(crate) fn document(api: &Api, path: &str) -> Option<Document> {
 }
 
 fn configuration(tokens: &Tokens, keys: &str) -> String {
-    let issuer = json!(tokens.issuer());
-    let algorithm = tokens.key().algorithm();
+    let (issuer, keys, algorithms) = (json!(tokens.issuer()), json!(keys), json!(tokens.keys().algorithms()));
     format!(
-        r#"{{"issuer":{issuer},"jwks_uri":"{keys}","response_types_supported":["id_token"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["{algorithm}"]}}"#
+        r#"{{"issuer":{issuer},"jwks_uri":{keys},"response_types_supported":["id_token"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":{algorithms}}}"#
     )
 }
 
 fn keys(tokens: &Tokens) -> String {
-    format!(r#"{{"keys":[{}]}}"#, tokens.key().jwk())
+    let keys: Vec<&str> = tokens.keys().jwks().collect();
+    format!(r#"{{"keys":[{}]}}"#, keys.join(","))
 }
 
 #[cfg(test)]

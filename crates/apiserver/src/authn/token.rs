@@ -5,8 +5,9 @@
 
 use super::Authenticator;
 use super::certificate::CREDENTIAL_ID;
-use super::key::SigningKey;
+use super::key::{PublicKeys, SigningKey};
 use crate::authz::objects::{Object, Objects};
+use crate::config::Accounts;
 use crate::context::UserInfo;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -27,12 +28,24 @@ const REMEMBERED: usize = 4096;
 
 /// The issuer and authenticator of service account tokens.
 pub(crate) struct Tokens {
-    key: SigningKey,
-    issuer: String,
+    signer: SigningKey,
+    keys: PublicKeys,
+    /// The first signs; all are recognized.
+    issuers: Vec<String>,
     /// The server's own audiences.
     audiences: Vec<String>,
+    limits: Limits,
     objects: Arc<dyn Objects>,
     known: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
+}
+
+/// How long tokens last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Seconds that a token lasts at most; 0: as long as is asked for.
+    pub(crate) longest: i64,
+    /// Whether tokens of pods whose author did not choose live on for a year.
+    pub(crate) extend: bool,
 }
 
 /// What a token says.
@@ -109,10 +122,13 @@ pub(crate) struct Order {
 pub(crate) type Recognized = (UserInfo, Vec<String>);
 
 impl Tokens {
-    /// Signs and recognizes with one key.
-    pub(crate) fn new(key: SigningKey, issuer: &str, objects: Arc<dyn Objects>) -> Self {
-        let audiences = vec![issuer.to_owned()];
-        Tokens { key, issuer: issuer.to_owned(), audiences, objects, known: Mutex::default() }
+    /// Signs with one key and recognizes what any of the others signed.
+    pub(crate) fn new(signer: SigningKey, keys: PublicKeys, accounts: &Accounts, objects: Arc<dyn Objects>) -> Self {
+        let issuers = accounts.issuers.clone();
+        let audiences = if accounts.audiences.is_empty() { issuers.clone() } else { accounts.audiences.clone() };
+        let longest = i64::try_from(accounts.longest.as_secs()).unwrap_or(i64::MAX);
+        let limits = Limits { longest, extend: accounts.extend };
+        Tokens { signer, keys, issuers, audiences, limits, objects, known: Mutex::default() }
     }
 
     /// The server's own audiences.
@@ -127,12 +143,17 @@ impl Tokens {
 
     /// The issuer's name.
     pub(crate) fn issuer(&self) -> &str {
-        &self.issuer
+        self.issuers.first().map_or("", String::as_str)
     }
 
-    /// The key.
-    pub(crate) fn key(&self) -> &SigningKey {
-        &self.key
+    /// The keys that tokens are recognized by.
+    pub(crate) fn keys(&self) -> &PublicKeys {
+        &self.keys
+    }
+
+    /// How long tokens last.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// A token, good from now on.
@@ -143,7 +164,7 @@ impl Tokens {
             exp: now + order.lifetime,
             iat: now,
             nbf: now,
-            iss: self.issuer.clone(),
+            iss: self.issuer().to_owned(),
             jti: uuid::Uuid::new_v4().to_string(),
             kubernetes: Bound {
                 namespace: order.namespace,
@@ -154,12 +175,12 @@ impl Tokens {
                 warnafter: order.warn_after.map(|after| now + after),
             },
         };
-        self.key.sign(&claims)
+        self.signer.sign(&claims)
     }
 
     /// Who a token stands for towards the audiences asked about. None: it isn't one of ours.
     pub(crate) fn recognize(&self, token: &str, audiences: &[String], now: i64) -> Option<Result<Recognized, String>> {
-        if issuer_of(token).as_deref() != Some(&self.issuer) {
+        if !issuer_of(token).is_some_and(|issuer| self.issuers.contains(&issuer)) {
             return None;
         }
         Some(self.check(token, audiences, now))
@@ -184,7 +205,7 @@ impl Tokens {
         if let Some(claims) = self.known.lock().get(&digest) {
             return Ok(claims.clone());
         }
-        let claims = Arc::new(self.key.open::<Claims>(token)?);
+        let claims = Arc::new(self.keys.open::<Claims>(token)?);
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED {
             known.clear();
@@ -361,9 +382,22 @@ pub(crate) mod tests {
     pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
     const NOW: i64 = 1_800_000_000;
 
+    fn key() -> SigningKey {
+        SigningKey::from_pem(kaji_pki::Key::generate().unwrap().to_pem().unwrap().as_bytes()).unwrap()
+    }
+
+    pub(crate) fn accounts() -> Accounts {
+        Accounts { issuers: vec![ISSUER.to_owned()], ..Accounts::new("sa.key".into()) }
+    }
+
+    pub(crate) fn tokens_of(accounts: &Accounts, objects: &FakeObjects) -> Tokens {
+        let key = key();
+        let public = key.public();
+        Tokens::new(key, public, accounts, Arc::new(objects.clone()))
+    }
+
     pub(crate) fn tokens(objects: &FakeObjects) -> Tokens {
-        let key = SigningKey::from_pem(&kaji_pki::Key::generate().unwrap().to_pem().unwrap()).unwrap();
-        Tokens::new(key, ISSUER, Arc::new(objects.clone()))
+        tokens_of(&accounts(), objects)
     }
 
     pub(crate) fn object(namespace: &str, name: &str, uid: &str) -> Value {
@@ -439,6 +473,28 @@ pub(crate) mod tests {
         assert!(ours.recognize(&token, ours.audiences(), NOW).unwrap().is_err());
         assert!(ours.recognize("a.b.c", ours.audiences(), NOW).is_none());
         assert!(ours.recognize("opaque", ours.audiences(), NOW).is_none());
+    }
+
+    #[test]
+    fn former_issuers_and_keys_are_recognized() {
+        let objects = objects();
+        let (former, now) = (key(), key());
+        let keys = now.public().and(former.public());
+        let issuers =
+            |list: &[&str]| Accounts { issuers: list.iter().map(ToString::to_string).collect(), ..accounts() };
+        let public = former.public();
+        let before = Tokens::new(former, public, &issuers(&["https://former"]), Arc::new(objects.clone()));
+        let after = issuers(&["https://now", "https://former"]);
+        let after = Tokens::new(now, keys, &after, Arc::new(objects.clone()));
+        assert_eq!(after.issuer(), "https://now");
+        let ordered = |audience: &str| Order { audiences: vec![audience.to_owned()], ..order() };
+        let token = before.issue(ordered("https://former"), NOW).unwrap();
+        let (user, audiences) = after.recognize(&token, after.audiences(), NOW).unwrap().unwrap();
+        assert_eq!((user.uid.as_str(), audiences), ("u1", vec!["https://former".to_owned()]));
+        let token = after.issue(ordered("https://now"), NOW).unwrap();
+        assert!(before.recognize(&token, before.audiences(), NOW).is_none(), "an issuer it does not know");
+        let apart = Accounts { audiences: vec!["api".to_owned()], ..accounts() };
+        assert_eq!(tokens_of(&apart, &objects).audiences(), ["api"]);
     }
 
     #[tokio::test]

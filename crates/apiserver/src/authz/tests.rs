@@ -135,7 +135,43 @@ async fn relying_parties_find_issuer_and_keys() {
     assert_eq!(configuration["id_token_signing_alg_values_supported"], json!(["ES256"]));
     let keys = server.get("/openid/v1/jwks").await;
     assert_eq!(keys.headers["content-type"], "application/jwk-set+json");
+    assert_eq!(keys.headers["cache-control"], "public, max-age=3600");
     assert_eq!(keys.ok()["keys"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_several_files_are_published() {
+    let server = Server::start_with(|config| {
+        let key = || kaji_pki::Key::generate().unwrap().to_pem().unwrap().to_string();
+        let dir = config.tls_cert.parent().unwrap().to_owned();
+        std::fs::write(dir.join("former.pem"), format!("{}{}", key(), key())).unwrap();
+        config.accounts.keys = vec![dir.join("sa.key"), dir.join("former.pem"), dir.join("server.crt")];
+        config.accounts.issuers = vec!["https://now.example".to_owned(), "https://former.example".to_owned()];
+        config.accounts.jwks_uri = Some("https://keys.example/jwks".to_owned());
+        config.accounts.audiences = vec!["api".to_owned()];
+    })
+    .await;
+    let configuration = server.get("/.well-known/openid-configuration").await.ok();
+    assert_eq!(configuration["issuer"], "https://now.example");
+    assert_eq!(configuration["jwks_uri"], "https://keys.example/jwks");
+    let keys = server.get("/openid/v1/jwks").await.ok();
+    let names: std::collections::BTreeSet<&str> =
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 4, "{keys}");
+    let asked = json!({"spec": {}});
+    let token = server.post("/api/v1/namespaces/default/serviceaccounts/default/token", &asked).await;
+    // No controller makes accounts here.
+    assert_eq!(token.code, 404);
+    server.post("/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "robot"}})).await.ok();
+    let token = server.post("/api/v1/namespaces/default/serviceaccounts/robot/token", &asked).await.ok();
+    assert_eq!(token["spec"]["audiences"], json!(["api"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_is_no_https_address_is_not_discoverable() {
+    let server = Server::start_with(|config| config.accounts.issuers = vec!["robots".to_owned()]).await;
+    assert_eq!(server.get("/.well-known/openid-configuration").await.code, 404);
+    assert_eq!(server.get("/openid/v1/jwks").await.code, 404);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -109,6 +109,5 @@ fn aggregated(asked: &Asked<'_>, document: &Aggregated) -> Response {
 
 /// Where clients find this server.
 fn server_address(asked: &Asked<'_>) -> String {
-    let config = asked.api.config();
-    std::net::SocketAddr::new(config.advertise_address, config.bind.port()).to_string()
+    asked.api.config().outside_address()
 }

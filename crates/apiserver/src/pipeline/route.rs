@@ -9,7 +9,7 @@ use crate::context::{RequestContext, RequestInfo, Target, Warnings};
 use crate::registry::options::Query;
 use crate::server::Api;
 use crate::server::body::{Request, RequestBody, Response};
-use http::header::{HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, USER_AGENT};
 use http::request::Parts;
 use kaji_api::{ResourceDef, Status, Value, value};
 use std::sync::Arc;
@@ -153,7 +153,10 @@ async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
         }
         "/.well-known/openid-configuration" | "/openid/v1/jwks" => {
             let document = crate::authn::openid::document(asked.api, path);
-            Ok(document.map_or_else(not_found, |(media, text)| output::answer(200, media, text.into())))
+            let Some((media, text)) = document else { return Ok(not_found()) };
+            let mut answer = output::answer(200, media, text.into());
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+            Ok(answer)
         }
         _ => Ok(super::documents::serve(asked, path).await?.unwrap_or_else(not_found)),
     }

@@ -98,7 +98,8 @@ impl Api {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(self.clone(), listener.tls.current(), stream, peer);
+                    let tls = listener.tls.at(stream.local_addr().unwrap_or(self.config().bind).ip());
+                    let connection = connection(self.clone(), tls, stream, peer);
                     connections.spawn(async move {
                         connection.await;
                         drop(permit);

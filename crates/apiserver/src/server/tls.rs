@@ -1,21 +1,33 @@
 //! TLS: certificates and authorities, from files that may change while the server runs.
 
+mod names;
+
 use super::{Api, StartError};
 use crate::server::ServeError;
+use names::{Certificates, Choice};
 use parking_lot::Mutex;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What handshakes go by; replaced as a whole.
 pub(super) struct Tls {
-    current: Mutex<Arc<ServerConfig>>,
+    current: Mutex<Arc<Configs>>,
     /// What the files held when it was made.
     seen: Mutex<Vec<u8>>,
+}
+
+/// How handshakes go, by the address that a client reached.
+struct Configs {
+    by_address: HashMap<IpAddr, Arc<ServerConfig>>,
+    elsewhere: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -25,9 +37,10 @@ impl Tls {
         Ok(Tls { current: Mutex::new(Arc::new(make(api)?)), seen: Mutex::new(seen) })
     }
 
-    /// For the next handshake.
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
-        self.current.lock().clone()
+    /// For a handshake with a client that reached this address.
+    pub(super) fn at(&self, address: IpAddr) -> Arc<ServerConfig> {
+        let current = self.current.lock().clone();
+        current.by_address.get(&address.to_canonical()).unwrap_or(&current.elsewhere).clone()
     }
 
     /// Takes changed files, if they can be used together; tells and counts it, either way.
@@ -57,6 +70,7 @@ pub(super) fn files(api: &Api) -> Vec<PathBuf> {
     let config = api.config();
     let mut files = vec![config.tls_cert.clone(), config.tls_key.clone(), config.client_ca.clone()];
     files.extend(config.front_proxy_ca.clone());
+    files.extend(config.serving.named.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]));
     files
 }
 
@@ -70,28 +84,58 @@ fn digest(files: &[PathBuf]) -> Vec<u8> {
     context.finish().as_ref().to_vec()
 }
 
-fn make(api: &Api) -> Result<ServerConfig, ServeError> {
+fn make(api: &Api) -> Result<Configs, ServeError> {
     let config = api.config();
-    let chain = certificates("the serving certificate", &config.tls_cert)?;
-    let key = PrivateKeyDer::from_pem_file(&config.tls_key)
-        .map_err(|e| bad("the serving certificate's key", &config.tls_key, &e))?;
-    let mut roots = RootCertStore::empty();
-    let authorities = [Some(&config.client_ca), config.front_proxy_ca.as_ref()];
-    for path in authorities.into_iter().flatten() {
-        roots.add_parsable_certificates(certificates("the authority of client certificates", path)?);
-    }
     let provider = Arc::new(provider(&config.serving.cipher_suites)?);
+    let usual = pair(&SERVING, &config.tls_cert, &config.tls_key, &provider)?;
+    let named = config.serving.named.iter();
+    let named = named.map(|p| Ok((pair(&NAMED, &p.cert, &p.key, &provider)?, p.names.clone())));
+    let certificates = Arc::new(Certificates::new(usual, named.collect::<Result<_, StartError>>()?));
+    let mut roots = RootCertStore::empty();
+    let authorities = [(CLIENTS, Some(&config.client_ca)), (PROXIES, config.front_proxy_ca.as_ref())];
+    for (what, path) in authorities {
+        if let Some(path) = path {
+            roots.add_parsable_certificates(read(what, path)?);
+        }
+    }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .allow_unauthenticated()
         .build()
-        .map_err(|e| bad("the authority of client certificates", &config.client_ca, &e))?;
-    let versions = versions(&config.serving.min_version)?;
-    let mut tls = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .and_then(|b| b.with_client_cert_verifier(verifier).with_single_cert(chain, key))
-        .map_err(ServeError::Tls)?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
+        .map_err(|e| bad(CLIENTS, &config.client_ca, &e))?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions(&config.serving.min_version)?)
+        .map_err(ServeError::Tls)?
+        .with_client_cert_verifier(verifier);
+    let with = |unnamed| {
+        let choice = Choice { certificates: certificates.clone(), unnamed };
+        let mut tls = builder.clone().with_cert_resolver(Arc::new(choice));
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(tls)
+    };
+    let by_address = certificates.addresses().into_iter().map(|(address, key)| (address, with(Some(key))));
+    Ok(Configs { by_address: by_address.collect(), elsewhere: with(None) })
+}
+
+/// What a certificate and its key are for, in messages.
+type Purpose = [&'static str; 2];
+
+const SERVING: Purpose = ["the serving certificate (--tls-cert-file)", "its key (--tls-private-key-file)"];
+const NAMED: Purpose = ["a certificate of --tls-sni-cert-key", "a key of --tls-sni-cert-key"];
+const CLIENTS: &str = "the authority of client certificates (--client-ca-file)";
+const PROXIES: &str = "the authority of front proxies (--requestheader-client-ca-file)";
+
+fn pair(what: &Purpose, cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, StartError> {
+    let [of_cert, of_key] = *what;
+    let chain = read(of_cert, cert)?;
+    if chain.is_empty() {
+        return Err(bad(of_cert, cert, &"it holds no certificate"));
+    }
+    let pem = content(of_key, key)?;
+    let read = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| bad(of_key, key, &e))?;
+    CertifiedKey::from_der(chain, read, provider).map_err(|e| {
+        let why = format!("it does not go with the key in {}: {e}", key.display());
+        bad(of_cert, cert, &why)
+    })
 }
 
 static MODERN: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -128,9 +172,13 @@ fn provider(wanted: &[String]) -> Result<CryptoProvider, StartError> {
     Ok(provider)
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let pem = std::fs::read(path).map_err(|cause| StartError::ReadFile { what, path: path.into(), cause })?;
+fn read(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let pem = content(what, path)?;
     CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| bad(what, path, &e))
+}
+
+fn content(what: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|cause| StartError::ReadFile { what, path: path.into(), cause })
 }
 
 fn bad(what: &'static str, path: &Path, why: &dyn std::fmt::Display) -> StartError {

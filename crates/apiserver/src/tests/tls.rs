@@ -142,3 +142,106 @@ async fn bad_serving_flags_stop_the_start() {
     let refused = s.api.bind().await.err().unwrap().to_string();
     assert_eq!(refused, "unknown tls version \"VersionTLS9\"");
 }
+
+/// A certificate of the server's authority, in `NAME.crt` and `NAME.key`.
+fn issue(dir: &std::path::Path, name: &str, alternatives: &str) {
+    let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    super::harness::openssl(
+        dir,
+        &format!(
+            "req -x509 {ec} -keyout {name}.key -out {name}.crt -subj /CN={name} -CA ca.crt -CAkey ca.key -addext basicConstraints=CA:FALSE -addext subjectAltName={alternatives} -addext extendedKeyUsage=serverAuth"
+        ),
+    );
+}
+
+fn pair(dir: &std::path::Path, text: &str) -> crate::config::NamedPair {
+    let pair: crate::config::NamedPair = text.parse().unwrap();
+    crate::config::NamedPair { cert: dir.join(pair.cert), key: dir.join(pair.key), names: pair.names }
+}
+
+/// The certificate that a client is shown that asks for a name; none: the handshake fails.
+async fn shown(s: &Server, address: std::net::SocketAddr, name: &str) -> Option<Vec<u8>> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_tls(s, false)));
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+    let stream = connector.connect(name, stream).await.ok()?;
+    stream.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_shown_the_certificate_of_the_name_they_ask_for() {
+    let s = Server::start_with(|config| {
+        let dir = config.tls_cert.parent().unwrap().to_owned();
+        issue(&dir, "first", "DNS:first.example,DNS:shared.example");
+        issue(&dir, "second", "DNS:*.second.example,DNS:shared.example,IP:127.0.0.2");
+        let texts = ["first.crt,first.key", "second.crt,second.key:*.second.example,127.0.0.2"];
+        config.serving.named = texts.map(|text| pair(&dir, text)).into();
+        config.bind = ([0, 0, 0, 0], 0).into();
+    })
+    .await;
+    let listener = s.api.bind().await.unwrap();
+    let port = listener.address().port();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (api, shutdown) = (s.api.clone(), shutdown.clone());
+        async move { api.serve_on(listener, shutdown).await }
+    });
+    let of = |name: &str| Some(CertificateDer::from_pem_file(s.dir.0.join(format!("{name}.crt"))).unwrap().to_vec());
+    let (here, there) = (([127, 0, 0, 1], port).into(), ([127, 0, 0, 2], port).into());
+    let table = [
+        (here, "localhost", "server"),
+        (here, "127.0.0.1", "server"),
+        (here, "first.example", "first"),
+        (here, "shared.example", "first"),
+        (here, "x.second.example", "second"),
+        (there, "127.0.0.2", "second"),
+        (there, "first.example", "first"),
+    ];
+    for (address, name, file) in table {
+        assert!(shown(&s, address, name).await == of(file), "{name} at {address}");
+    }
+    let told = async |well: &str| {
+        let line = format!("kaji_config_reloads_total{{config=\"certificates\",status=\"{well}\"}}");
+        let until = async {
+            while !s.get("/metrics").await.text().contains(&line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), until).await.unwrap_or_else(|_| panic!("no {line}"));
+    };
+    let before = of("first");
+    std::fs::write(s.dir.0.join("first.crt"), "nonsense").unwrap();
+    told("failure").await;
+    assert!(shown(&s, here, "first.example").await == before, "the last good one stays");
+    issue(&s.dir.0, "first", "DNS:renewed.example");
+    told("success").await;
+    let until = async {
+        while shown(&s, here, "renewed.example").await != of("first") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), until).await.expect("the new certificate is shown");
+    shutdown.cancel();
+    tokio::time::timeout(std::time::Duration::from_secs(20), serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn unusable_certificates_for_names_stop_the_start() {
+    let refused = async |cert: &'static str, key: &'static str| {
+        let change = |config: &mut crate::Config| {
+            let dir = config.tls_cert.parent().unwrap().to_owned();
+            std::fs::write(dir.join("empty"), "").unwrap();
+            config.serving.named = vec![pair(&dir, &format!("{cert},{key}"))];
+        };
+        let s = Server::start_with(change).await;
+        let error = s.api.bind().await.err().unwrap().to_string();
+        error.replace(&format!("{}/", s.dir.0.display()), "")
+    };
+    let absent = refused("absent.crt", "server.key").await;
+    assert_eq!(absent, "could not read a certificate of --tls-sni-cert-key absent.crt");
+    let empty = refused("empty", "server.key").await;
+    assert_eq!(empty, "a certificate of --tls-sni-cert-key empty is unusable: it holds no certificate");
+    let unfit = refused("server.crt", "client.key").await;
+    let start = "a certificate of --tls-sni-cert-key server.crt is unusable: it does not go with the key in client.key";
+    assert!(unfit.starts_with(start), "{unfit}");
+}

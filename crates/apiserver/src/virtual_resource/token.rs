@@ -32,7 +32,7 @@ pub(super) async fn request(ask: Ask<'_>, mut object: Value) -> Result<Value, St
     if let Some(scope) = Scope::new(ask.api, ask.cx, ask.target, ask.namespace, ask.name) {
         scope.admit(Phase::Validate, Operation::Create, &mut object, &Value::Null).await?;
     }
-    let answer = issue(tokens, draft, &object, now())?;
+    let answer = issue(tokens, draft, &mut object, now(), |warning| ask.cx.warnings.add(warning))?;
     if ask.cx.audit.is_on()
         && let Some(id) = credential_id(answer["status"]["token"].str())
     {
@@ -98,14 +98,27 @@ fn credential_id(token: &str) -> Option<String> {
     Some(format!("JTI={}", claims["jti"].as_str()?))
 }
 
-fn issue(tokens: &Tokens, draft: Draft, object: &Value, now: i64) -> Result<Value, Status> {
+fn issue(
+    tokens: &Tokens,
+    draft: Draft,
+    object: &mut Value,
+    now: i64,
+    warn: impl FnOnce(String),
+) -> Result<Value, Status> {
     let spec = &object["spec"];
-    let lifetime = spec["expirationSeconds"].as_i64().unwrap_or(USUAL);
     let audiences: Vec<String> = spec["audiences"].items().iter().map(|a| a.str().to_owned()).collect();
     let mut order = Order { namespace: draft.namespace, account: draft.account, audiences, ..Order::default() };
     bind(tokens, &mut order, &spec["boundObjectRef"])?;
+    let asked = spec["expirationSeconds"].as_i64().unwrap_or(USUAL);
+    let limits = tokens.limits();
+    let lifetime = if limits.longest > 0 { asked.min(limits.longest) } else { asked };
+    if lifetime < asked {
+        warn(format!("requested expiration of {asked} seconds shortened to {lifetime} seconds"));
+        object.entry("spec").set("expirationSeconds", lifetime);
+    }
+    let spec = &object["spec"];
     let own = order.audiences.iter().all(|a| tokens.audiences().contains(a));
-    let lenient = order.pod.is_some() && lifetime == LENIENT && own;
+    let lenient = limits.extend && order.pod.is_some() && lifetime == LENIENT && own;
     order.lifetime = if lenient { YEAR } else { lifetime };
     order.warn_after = lenient.then_some(lifetime);
     let token = tokens.issue(order, now).map_err(|why| Status::internal(format!("failed to generate token: {why}")))?;
@@ -187,8 +200,9 @@ fn rfc3339(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authn::token::tests::{ISSUER, object, tokens};
+    use crate::authn::token::tests::{ISSUER, accounts, object, tokens, tokens_of};
     use crate::authz::objects::fake::FakeObjects;
+    use crate::config::Accounts;
     use kaji_api::value;
 
     const NOW: i64 = 1_800_000_000;
@@ -206,7 +220,7 @@ mod tests {
     fn ask(tokens: &Tokens, spec: Value) -> Result<Value, Status> {
         let mut object = value!({"kind": KIND, "apiVersion": "authentication.k8s.io/v1", "spec": (spec)});
         let draft = prepare(tokens, "a", "robot", &mut object)?;
-        issue(tokens, draft, &object, NOW)
+        issue(tokens, draft, &mut object, NOW, |_| {})
     }
 
     #[test]
@@ -223,10 +237,31 @@ mod tests {
         // A year for clients that never read it anew.
         let (user, _) = tokens.recognize(token, tokens.audiences(), NOW + YEAR - 1).unwrap().unwrap();
         assert_eq!(user.extra["authentication.kubernetes.io/node-uid"], ["u3"]);
-        let claims: serde_json::Value = tokens.key().open(token).unwrap();
+        let claims: serde_json::Value = tokens.keys().open(token).unwrap();
         assert_eq!(claims["kubernetes.io"]["warnafter"], NOW + 3607);
         assert_eq!(claims["kubernetes.io"]["pod"], serde_json::json!({"name": "web", "uid": "u2"}));
         assert_eq!(claims["iss"], ISSUER);
+    }
+
+    #[test]
+    fn tokens_last_as_long_as_they_may() {
+        let lifetime = |longest: u64, extend: bool, asked: i64| {
+            let longest = std::time::Duration::from_secs(longest);
+            let tokens = tokens_of(&Accounts { longest, extend, ..accounts() }, &cluster());
+            let bound = value!({"kind": "Pod", "apiVersion": "v1", "name": "web"});
+            let mut object = value!({"spec": {"expirationSeconds": asked, "boundObjectRef": (bound)}});
+            let draft = prepare(&tokens, "a", "robot", &mut object).unwrap();
+            let mut told = String::new();
+            let answer = issue(&tokens, draft, &mut object, NOW, |warning| told = warning).unwrap();
+            let claims: serde_json::Value = tokens.keys().open(answer["status"]["token"].str()).unwrap();
+            let shown = answer["spec"]["expirationSeconds"].as_i64().unwrap();
+            (claims["exp"].as_i64().unwrap() - NOW, shown, told)
+        };
+        let shortened = "requested expiration of 9000 seconds shortened to 7200 seconds".to_owned();
+        assert_eq!(lifetime(0, true, 9000), (9000, 9000, String::new()));
+        assert_eq!(lifetime(7200, true, 9000), (7200, 7200, shortened));
+        assert_eq!(lifetime(7200, true, LENIENT), (YEAR, LENIENT, String::new()));
+        assert_eq!(lifetime(0, false, LENIENT), (LENIENT, LENIENT, String::new()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod scheduler;
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Kind {
     Text,
     /// Comma-separated words; may be given several times.
     List,
+    /// One word, commas and all; may be given several times.
+    Each,
 }
 
 /// One flag, named as upstream names it.
@@ -40,6 +43,10 @@ pub(crate) const fn text(name: &'static str, default: &'static str, help: &'stat
 
 pub(crate) const fn list(name: &'static str, default: &'static str, help: &'static str) -> Flag {
     Flag { name, kind: Kind::List, default, help }
+}
+
+pub(crate) const fn each(name: &'static str, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind: Kind::Each, default, help }
 }
 
 pub(crate) const fn switch(name: &'static str, default: &'static str, help: &'static str) -> Flag {
@@ -91,6 +98,7 @@ impl Flag {
                 .value_parser(clap::builder::BoolishValueParser::new())
                 .value_name("BOOL"),
             Kind::Text => arg.value_name("VALUE"),
+            Kind::Each => arg.value_name("VALUE").action(clap::ArgAction::Append),
             Kind::List => arg.value_name("VALUES").value_delimiter(',').action(clap::ArgAction::Append),
         }
     }
@@ -138,6 +146,14 @@ impl Typed<'_> {
     {
         let parse = |text: String| text.parse::<T>().map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"));
         self.list(name).into_iter().filter(|t| !t.is_empty()).map(parse).collect()
+    }
+
+    /// The time behind a flag, as Go writes it: `5m0s`, `0`.
+    pub(crate) fn duration(&self, name: &str) -> anyhow::Result<Duration> {
+        let text = self.required(name)?;
+        let nanos = kaji_api::codec::parse_duration(text).map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"))?;
+        let nanos = u64::try_from(nanos).map_err(|_| anyhow::anyhow!("--{name}={text}: must not be negative"))?;
+        Ok(Duration::from_nanos(nanos))
     }
 
     /// Whether a switch is on.

@@ -2,14 +2,13 @@
 
 mod audit;
 
-use super::{Component, Flag, Typed, list, switch, text, until_signal};
-use kaji_apiserver::config::Serving;
+use super::{Component, Flag, Typed, each, list, switch, text, until_signal};
+use kaji_apiserver::config::{Accounts, Serving};
 use kaji_apiserver::{Api, Config, Limits};
 use kaji_store::{Store, embedded, etcd};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(super) const COMPONENT: Component = Component {
     name: "apiserver",
@@ -32,9 +31,32 @@ const FLAGS: &[Flag] = &[
     text("advertise-address", "", "the address that pods reach [default: the bind address]"),
     text("tls-cert-file", "", "serving certificate; required"),
     text("tls-private-key-file", "", "its key; required"),
+    each("tls-sni-cert-key", "", "certificate and key for some names: cert,key or cert,key:name,*.domain,address"),
+    text(
+        "external-hostname",
+        "",
+        "host that clients are told to reach this server at [default: the advertised address]",
+    ),
     text("client-ca-file", "", "authority of client certificates; required"),
     text("service-account-signing-key-file", "", "key that signs service account tokens; required"),
-    text("service-account-issuer", "https://kubernetes.default.svc.cluster.local", "issuer named in tokens"),
+    each(
+        "service-account-key-file",
+        "",
+        "keys, public or private, that tokens are recognized by [default: the signing key]",
+    ),
+    each(
+        "service-account-issuer",
+        "https://kubernetes.default.svc.cluster.local",
+        "issuer named in tokens; given several times, the first issues and all are recognized",
+    ),
+    text("service-account-jwks-uri", "", "where relying parties find the keys, https [default: at this server]"),
+    text("service-account-max-token-expiration", "0s", "how long tokens last at most; 0: as long as is asked for"),
+    switch(
+        "service-account-extend-token-expiration",
+        "true",
+        "pods' tokens live on for a year, for clients that don't read them anew",
+    ),
+    list("api-audiences", "", "what tokens for this server are for [default: the issuers]"),
     text("service-cluster-ip-range", "10.96.0.0/16", "addresses of services"),
     text("service-node-port-range", "30000-32767", "ports of services on nodes"),
     text("requestheader-client-ca-file", "", "authority of front proxies"),
@@ -118,8 +140,7 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
         tls_cert: path("tls-cert-file")?,
         tls_key: path("tls-private-key-file")?,
         client_ca: path("client-ca-file")?,
-        service_account_key: path("service-account-signing-key-file")?,
-        service_account_issuer: typed.required("service-account-issuer")?.to_owned(),
+        accounts: accounts(typed)?,
         service_range: typed
             .parsed("service-cluster-ip-range")?
             .ok_or_else(|| anyhow::anyhow!("--service-cluster-ip-range is required"))?,
@@ -143,30 +164,33 @@ fn config(typed: &Typed<'_>) -> anyhow::Result<Config> {
     })
 }
 
+fn accounts(typed: &Typed<'_>) -> anyhow::Result<Accounts> {
+    let given = |flag: &str| typed.list(flag).into_iter().filter(|v| !v.is_empty());
+    Ok(Accounts {
+        keys: given("service-account-key-file").map(PathBuf::from).collect(),
+        issuers: typed.list("service-account-issuer"),
+        jwks_uri: typed.text("service-account-jwks-uri").map(str::to_owned),
+        audiences: given("api-audiences").collect(),
+        longest: typed.duration("service-account-max-token-expiration")?,
+        extend: typed.on("service-account-extend-token-expiration"),
+        ..Accounts::new(typed.required("service-account-signing-key-file")?.into())
+    })
+}
+
 /// Where etcd is; none: the embedded store is wanted.
 fn etcd_options(typed: &Typed<'_>) -> anyhow::Result<Option<etcd::Options>> {
     let endpoints: Vec<String> = typed.list("etcd-servers").into_iter().filter(|e| !e.is_empty()).collect();
     if endpoints.is_empty() {
         return Ok(None);
     }
-    let interval = typed.required("etcd-compaction-interval")?;
     Ok(Some(etcd::Options {
         endpoints,
         ca: typed.path("etcd-cafile"),
         cert: typed.path("etcd-certfile"),
         key: typed.path("etcd-keyfile"),
         prefix: typed.required("etcd-prefix")?.to_owned(),
-        compaction_interval: duration(interval)
-            .map_err(|e| anyhow::anyhow!("--etcd-compaction-interval={interval}: {e}"))?,
+        compaction_interval: typed.duration("etcd-compaction-interval")?,
     }))
-}
-
-/// `5m0s`, as Go's flags have it.
-fn duration(text: &str) -> anyhow::Result<Duration> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    Ok(text.parse::<jiff::SignedDuration>()?.try_into()?)
 }
 
 async fn open(etcd: Option<etcd::Options>, dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
@@ -178,6 +202,8 @@ async fn open(etcd: Option<etcd::Options>, dir: &Path) -> anyhow::Result<Arc<dyn
 
 fn serving(typed: &Typed<'_>) -> anyhow::Result<Serving> {
     Ok(Serving {
+        named: typed.parsed_list("tls-sni-cert-key")?,
+        external_host: typed.text("external-hostname").map(str::to_owned),
         min_version: typed.text("tls-min-version").unwrap_or_default().to_owned(),
         cipher_suites: typed.list("tls-cipher-suites").into_iter().filter(|s| !s.is_empty()).collect(),
         max_streams: typed.parsed("http2-max-streams-per-connection")?.unwrap_or_default(),
@@ -193,17 +219,4 @@ fn run(typed: &Typed<'_>) -> anyhow::Result<()> {
         api.serve(stop).await?;
         Ok(())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        for (text, seconds) in [("5m0s", 300), ("0", 0), ("0s", 0), ("1h30m", 5400)] {
-            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
-        }
-        assert!(duration("-5m").is_err() && duration("5").is_err());
-    }
 }

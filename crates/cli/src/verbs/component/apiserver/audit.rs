@@ -3,7 +3,6 @@
 use super::Typed;
 use kaji_apiserver::audit::Options;
 use kaji_apiserver::audit::options::{Batch, LogOptions, Throttle, Truncate, WebhookOptions};
-use std::time::Duration;
 
 /// What the flags say.
 pub(super) fn options(typed: &Typed<'_>) -> anyhow::Result<Options> {
@@ -29,7 +28,7 @@ fn log(typed: &Typed<'_>, path: &str) -> anyhow::Result<LogOptions> {
 fn webhook(typed: &Typed<'_>, config_file: std::path::PathBuf) -> anyhow::Result<WebhookOptions> {
     Ok(WebhookOptions {
         config_file,
-        initial_backoff: duration(typed, "audit-webhook-initial-backoff")?,
+        initial_backoff: typed.duration("audit-webhook-initial-backoff")?,
         version: typed.text("audit-webhook-version").unwrap_or_default().to_owned(),
         batch: batch(typed, "webhook")?,
         truncate: truncate(typed, "webhook")?,
@@ -43,7 +42,7 @@ fn batch(typed: &Typed<'_>, backend: &str) -> anyhow::Result<Batch> {
         mode: typed.text(&flag("mode")).unwrap_or_default().to_owned(),
         buffer_size: number(typed, &flag("batch-buffer-size"))?,
         max_size: number(typed, &flag("batch-max-size"))?,
-        max_wait: duration(typed, &flag("batch-max-wait"))?,
+        max_wait: typed.duration(&flag("batch-max-wait"))?,
         throttle: match throttle {
             true => Some(Throttle {
                 qps: typed.parsed(&flag("batch-throttle-qps"))?.unwrap_or_default(),
@@ -65,10 +64,4 @@ fn truncate(typed: &Typed<'_>, backend: &str) -> anyhow::Result<Truncate> {
 
 fn number(typed: &Typed<'_>, flag: &str) -> anyhow::Result<i64> {
     Ok(typed.parsed(flag)?.unwrap_or_default())
-}
-
-fn duration(typed: &Typed<'_>, flag: &str) -> anyhow::Result<Duration> {
-    let text = typed.text(flag).unwrap_or("0s");
-    let nanos = kaji_api::codec::parse_duration(text).map_err(|e| anyhow::anyhow!("--{flag}={text}: {e}"))?;
-    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| anyhow::anyhow!("--{flag}={text}: must not be negative"))
 }
