@@ -46,9 +46,11 @@ pub struct LocalIdentity(pub std::sync::Arc<UserInfo>);
 pub(crate) fn chain(api: &Api) -> Result<Vec<Box<dyn Authenticator>>, StartError> {
     let config = api.config();
     let mut chain: Vec<Box<dyn Authenticator>> = Vec::new();
-    if let Some(path) = &config.front_proxy_ca {
+    if let Some(trusted) = &config.front_proxy {
+        let path = &trusted.authority;
         let issuer = Issuer::from_pem_file(path).map_err(|why| bad("the authority of front proxies", path, why))?;
-        chain.push(Box::new(proxy::FrontProxies(issuer)));
+        let proxies = proxy::FrontProxies::new(issuer, trusted).map_err(|why| StartError::BadFlag { why })?;
+        chain.push(Box::new(proxies));
     }
     let path = &config.client_ca;
     let issuer = Issuer::from_pem_file(path).map_err(|why| bad("the authority of client certificates", path, why))?;

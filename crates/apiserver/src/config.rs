@@ -1,13 +1,18 @@
 //! What the API server is told at start.
 
 mod accounts;
+mod front_proxy;
 mod pair;
+mod serving;
 
 pub use accounts::Accounts;
+pub use front_proxy::FrontProxy;
 pub use pair::NamedPair;
+pub use serving::{Anonymous, Serving};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The checked configuration; upstream's flag that sets each field is named.
 #[derive(Clone, Debug)]
@@ -28,8 +33,8 @@ pub struct Config {
     pub service_range: ipnet::IpNet,
     /// `--service-node-port-range`, inclusive.
     pub node_ports: (u16, u16),
-    /// `--requestheader-client-ca-file`, if front proxies are trusted.
-    pub front_proxy_ca: Option<PathBuf>,
+    /// `--requestheader-*`, if front proxies are trusted.
+    pub front_proxy: Option<FrontProxy>,
     /// `--proxy-client-cert-file`, `--proxy-client-key-file`: the identity towards aggregated API servers.
     pub proxy_client_cert: Option<PathBuf>,
     /// Its key.
@@ -40,12 +45,15 @@ pub struct Config {
     pub kubelet_client_key: PathBuf,
     /// `--kubelet-certificate-authority`.
     pub kubelet_ca: PathBuf,
+    /// `--kubelet-preferred-address-types`: which of a node's addresses are tried, in this order; none: its internal
+    /// and external ones, then names.
+    pub kubelet_address_types: Vec<String>,
     /// `--audit-*`.
     pub audit: crate::audit::Options,
     /// `--encryption-provider-config`, `--encryption-provider-config-automatic-reload`.
     pub encryption: crate::encryption::Options,
-    /// `--authorization-mode` is `Node,RBAC`; admission plugins to leave out: `--disable-admission-plugins`.
-    pub disabled_admission: Vec<String>,
+    /// `--enable-admission-plugins`, `--disable-admission-plugins`, `--admission-control-config-file`.
+    pub admission: crate::admission::Options,
     /// `--tracing-config-file`.
     pub tracing: Option<PathBuf>,
     /// How many requests are served at once.
@@ -65,34 +73,7 @@ impl Config {
     }
 }
 
-/// How connections are served; upstream's defaults.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Serving {
-    /// `--tls-sni-cert-key`: certificates for clients that ask for these names.
-    pub named: Vec<NamedPair>,
-    /// `--external-hostname`: what clients are told to reach this server at; none: the advertised address.
-    pub external_host: Option<String>,
-    /// `--tls-min-version`, by Go's name, such as `VersionTLS13`; empty: 1.2.
-    pub min_version: String,
-    /// `--tls-cipher-suites`, for TLS 1.2; none: all that are safe.
-    pub cipher_suites: Vec<String>,
-    /// `--http2-max-streams-per-connection`; 0: 250.
-    pub max_streams: u32,
-    /// `--goaway-chance`: how often an HTTP/2 client is told to connect anew, so that several servers share the load.
-    pub goaway_chance: f64,
-}
-
-impl Serving {
-    /// Upstream's checks and texts.
-    pub fn validate(&self) -> Result<(), String> {
-        match (0.0..=0.02).contains(&self.goaway_chance) {
-            true => Ok(()),
-            false => Err("--goaway-chance can not be less than 0 or greater than 0.02".to_owned()),
-        }
-    }
-}
-
-/// Limits on requests at work.
+/// Limits on requests at work, and on how long things last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// `--max-requests-inflight`: reading requests at once. With fairness this and the next are summed, and the sum
@@ -102,10 +83,23 @@ pub struct Limits {
     pub writing: usize,
     /// `--enable-priority-and-fairness`: requests beyond wait in fair queues, by priority.
     pub fairness: bool,
+    /// `--request-timeout`: how long a request may take.
+    pub request: Duration,
+    /// `--min-request-timeout`: watches that don't say end after this to twice as long.
+    pub watch: Duration,
+    /// `--event-ttl`: how long events stay.
+    pub event: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { reading: 400, writing: 200, fairness: true }
+        Limits {
+            reading: 400,
+            writing: 200,
+            fairness: true,
+            request: Duration::from_secs(60),
+            watch: Duration::from_secs(1800),
+            event: Duration::from_secs(3600),
+        }
     }
 }

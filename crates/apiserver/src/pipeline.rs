@@ -8,6 +8,7 @@ mod audit;
 mod authenticate;
 mod authorize;
 mod compress;
+mod cors;
 mod deadline;
 pub(crate) mod documents;
 mod fairness;
@@ -35,6 +36,7 @@ mod trace;
 pub(crate) mod version;
 
 pub(crate) use authorize::forbidden;
+pub(crate) use cors::Origins;
 pub(crate) use inflight::Inflight;
 
 use crate::server::Api;
@@ -65,6 +67,7 @@ const LAYERS: &[Step] = &[
     plain(spans::finish),           // around everything that makes a body
     plain(panics::layer),           // a broken handler fails one request, not the server
     plain(compress::layer),         // around everything that makes a body
+    plain(cors::layer),             // asks nobody; even a refusal must be readable by the page that gets it
     plain(info::layer),             // verb and resource parsed once; all below read them
     plain(trace::layer),            // refused requests are logged and counted, too
     plain(audit::track),            // around all that may refuse; closes the trail with the answer

@@ -51,7 +51,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     caches: Arc<Caches>,
     custom: CustomRows,
-    admission: Vec<Box<dyn Plugin>>,
+    admission: admission::Chain,
     aggregation: Aggregation,
     // Set once at start: both look at objects through the server that holds them.
     authenticators: OnceLock<Vec<Box<dyn Authenticator>>>,
@@ -60,9 +60,12 @@ pub(crate) struct Parts {
     tracer: Option<Tracer>,
     reloads: Reloads,
     inflight: Inflight,
+    origins: pipeline::Origins,
     fairness: Option<Fairness>,
     metrics: Metrics,
     ready: AtomicBool,
+    // Set before the server stops, so that whoever sends it requests finds another one.
+    leaving: AtomicBool,
     // Sessions that outlive the answer they began with.
     sessions: TaskTracker,
     stopping: CancellationToken,
@@ -80,6 +83,7 @@ impl Api {
     async fn start_parts(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         config.serving.validate().map_err(|why| StartError::BadFlag { why })?;
         config.accounts.validate().map_err(|why| StartError::BadFlag { why })?;
+        let admission = admission::Chain::start(&config.admission)?;
         let tracer = Tracer::start(config.tracing.as_deref())?;
         let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::start(&config.encryption).await?;
@@ -89,8 +93,7 @@ impl Api {
         let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(caches.clone().run(watch, stopped.clone()));
         let limits = config.limits;
-        let disabled = config.disabled_admission.clone();
-        let admission = admission::chain().into_iter().filter(|p| !disabled.iter().any(|d| d == p.name())).collect();
+        let origins = pipeline::Origins::new(&config.serving.origins);
         let api = Api(Arc::new(Parts {
             config,
             caches,
@@ -103,9 +106,11 @@ impl Api {
             tracer,
             reloads: Reloads::default(),
             inflight: Inflight::new(&limits),
+            origins,
             fairness: limits.fairness.then(|| Fairness::new(limits.reading + limits.writing)),
             metrics: Metrics::default(),
             ready: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             sessions: TaskTracker::new(),
             stopping,
             stopped,
@@ -126,9 +131,10 @@ impl Api {
             };
             tokio::spawn(reload::watch(vec![file], api.0.stopped.clone(), changed));
         }
+        tokio::spawn(admission::follow(api.clone()));
         tokio::spawn(encryption::watch(api.caches().clone(), api.0.stopped.clone()));
         tokio::spawn(encryption::rotation::run(api.caches().clone(), api.0.stopped.clone()));
-        tokio::spawn(expiry::run(api.clone(), expiry::EVENT_TTL));
+        tokio::spawn(expiry::run(api.clone(), api.config().limits.event));
         fairness::apply(&api);
         tokio::spawn(fairness::run(api.clone()));
         tokio::spawn(aggregation::run(api.clone()));
@@ -183,6 +189,15 @@ impl Api {
         self.0.ready.load(Ordering::Acquire)
     }
 
+    /// Whether the server is about to stop.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire) || self.0.stopping.is_cancelled()
+    }
+
+    pub(crate) fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+    }
+
     pub(crate) fn caches(&self) -> &Arc<Caches> {
         &self.0.caches
     }
@@ -193,6 +208,10 @@ impl Api {
     }
 
     pub(crate) fn admission(&self) -> &[Box<dyn Plugin>] {
+        self.0.admission.plugins()
+    }
+
+    pub(crate) fn admission_chain(&self) -> &admission::Chain {
         &self.0.admission
     }
 
@@ -226,6 +245,11 @@ impl Api {
 
     pub(crate) fn inflight(&self) -> &Inflight {
         &self.0.inflight
+    }
+
+    /// The origins whose pages may call.
+    pub(crate) fn origins(&self) -> &pipeline::Origins {
+        &self.0.origins
     }
 
     /// Priority and fairness; none: switched off.

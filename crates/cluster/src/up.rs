@@ -245,12 +245,13 @@ fn api_config(
         accounts: kaji_apiserver::config::Accounts::new(material.service_account_key()),
         service_range: ipnet::IpNet::V4(instance.services),
         node_ports: (30000, 32767),
-        front_proxy_ca: Some(material.front_proxy_ca()),
+        front_proxy: Some(kaji_apiserver::config::FrontProxy::new(material.front_proxy_ca())),
         proxy_client_cert: Some(proxy_client.cert),
         proxy_client_key: Some(proxy_client.key),
         kubelet_client_cert: kubelet_client.cert,
         kubelet_client_key: kubelet_client.key,
         kubelet_ca: material.cluster_files().cert,
+        kubelet_address_types: Vec::new(),
         audit: kaji_apiserver::audit::Options::default(),
         serving: kaji_apiserver::config::Serving::default(),
         encryption: kaji_apiserver::encryption::Options {
@@ -258,7 +259,7 @@ fn api_config(
             automatic_reload: true,
             former_key: material.former_encryption_key(),
         },
-        disabled_admission: Vec::new(),
+        admission: kaji_apiserver::admission::Options::default(),
         tracing: None,
         limits: kaji_apiserver::Limits::default(),
     })

@@ -34,9 +34,12 @@ pub(crate) fn canonical(text: &str) -> Result<Value, String> {
     Ok(show(parse(text, "2006-01-02T15:04:05Z07:00")?))
 }
 
+/// The layout of times to the microsecond: Go asks for exactly six digits behind the point.
+const MICRO: &str = "2006-01-02T15:04:05.000000Z07:00";
+
 /// Canonical text to the microsecond (UTC).
 pub(crate) fn canonical_micro(text: &str) -> Result<Value, String> {
-    Ok(show_micro(parse(text, "2006-01-02T15:04:05.000000Z07:00")?))
+    Ok(show_micro(parse(text, MICRO)?))
 }
 
 /// `2006-01-02T15:04:05Z`
@@ -127,7 +130,7 @@ fn parse(text: &str, layout: &'static str) -> Result<Instant, String> {
     if second > 59 {
         return Err(p.out_of_range("second"));
     }
-    let nanos = p.fraction();
+    let nanos = if layout == MICRO { p.micros()? } else { p.fraction() };
     let offset = p.zone()?;
     if !p.rest.is_empty() {
         return Err(format!("parsing time {}: extra text: {}", quote(text), quote(p.rest)));
@@ -176,6 +179,15 @@ impl Parser<'_> {
             }
             None => Err(self.cannot(part)),
         }
+    }
+
+    /// Nanoseconds behind a point or comma and exactly six digits.
+    fn micros(&mut self) -> Result<u32, String> {
+        let digits = self.rest.strip_prefix(['.', ',']).and_then(|rest| rest.get(..6));
+        let digits = digits.filter(|digits| digits.bytes().all(|c| c.is_ascii_digit()));
+        let digits = digits.ok_or_else(|| self.cannot(".000000"))?;
+        self.rest = &self.rest[7..];
+        Ok(digits.parse::<u32>().expect("six digits") * 1000)
     }
 
     /// Nanoseconds behind a point or comma; more digits than nine are dropped.
@@ -296,6 +308,30 @@ pub fn show_duration(nanos: i64) -> String {
                 (0, m) => format!("{sign}{m}m{seconds}s"),
                 (h, m) => format!("{sign}{h}h{m}m{seconds}s"),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_microseconds_have_six_digits() {
+        let layout =
+            "parsing time \"2026-01-02T03:04:05FRACTION\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse ";
+        let table = [
+            (".123456Z", Ok("2026-01-02T03:04:05.123456Z")),
+            (",123456+01:00", Ok("2026-01-02T02:04:05.123456Z")),
+            ("Z", Err("\"Z\" as \".000000\"")),
+            (".123Z", Err("\".123Z\" as \".000000\"")),
+            (".123+01:00", Err("\".123+01:00\" as \".000000\"")),
+            (".123456789Z", Err("\"789Z\" as \"Z07:00\"")),
+        ];
+        for (fraction, read) in table {
+            let text = format!("2026-01-02T03:04:05{fraction}");
+            let read = read.map(Value::from).map_err(|why| layout.replace("FRACTION", fraction) + why);
+            assert_eq!(canonical_micro(&text), read, "{text}");
         }
     }
 }

@@ -2,15 +2,19 @@
 //! warned about only (upstream `pod-security-admission/admission`).
 
 mod checks;
+mod configuration;
 mod policy;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Take};
+use arc_swap::ArcSwap;
 use checks::{Violation, violations};
+use configuration::Configuration;
 use futures::future::BoxFuture;
 use kaji_api::field::quoted;
 use kaji_api::{GroupResource, Status, Value};
 use policy::{Level, Policy, Rules};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 const NAMESPACES: GroupResource = GroupResource::of("", "namespaces");
 const PODS: GroupResource = GroupResource::of("", "pods");
@@ -22,24 +26,32 @@ const HARMLESS: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "po
 /// Audit annotations.
 const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
 const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+const EXEMPT: &str = "pod-security.kubernetes.io/exempt";
 
-pub(super) struct PodSecurity;
+#[derive(Default)]
+pub(super) struct PodSecurity(ArcSwap<Configuration>);
 
 impl Plugin for PodSecurity {
     fn name(&self) -> &'static str {
         "PodSecurity"
     }
 
+    fn configure<'a>(&'a self, told: Option<&Value>) -> Result<Take<'a>, String> {
+        let configuration = told.map_or_else(|| Ok(Configuration::default()), Configuration::read)?;
+        Ok(Box::new(move || self.0.store(Arc::new(configuration))))
+    }
+
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(async move {
+            let c = self.0.load_full();
             if !matches!(a.operation, Operation::Create | Operation::Update) {
                 return Ok(());
             }
             let sub = a.target.sub.map_or("", |s| s.name);
             match (a.target.resource.group, a.target.resource.plural) {
-                ("", "namespaces") if sub.is_empty() => namespace(a),
-                ("", "pods") if !HARMLESS.contains(&sub) => pod(a).await,
-                (group, plural) if sub.is_empty() => template(a, group, plural).await,
+                ("", "namespaces") if sub.is_empty() => namespace(a, &c),
+                ("", "pods") if !HARMLESS.contains(&sub) => pod(a, &c).await,
+                (group, plural) if sub.is_empty() => template(a, &c, group, plural).await,
                 _ => Ok(()),
             }
         })
@@ -47,9 +59,9 @@ impl Plugin for PodSecurity {
 }
 
 /// The labels must make sense; where they get stricter, pods that are there are warned about.
-fn namespace(a: &Attributes<'_>) -> Result<(), Status> {
-    let (new, errors) = Policy::of(a.object);
-    let (old, old_errors) = Policy::of(a.old);
+fn namespace(a: &Attributes<'_>, c: &Configuration) -> Result<(), Status> {
+    let (new, errors) = Policy::of(a.object, &c.defaults);
+    let (old, old_errors) = Policy::of(a.old, &c.defaults);
     let told = |errors: &kaji_api::field::Errors| -> Vec<(String, String)> {
         errors.0.iter().map(|e| (e.field.clone(), e.message.clone())).collect()
     };
@@ -58,9 +70,18 @@ fn namespace(a: &Attributes<'_>) -> Result<(), Status> {
         return Err(Status::invalid("", "Namespace", a.object_name(), &errors));
     }
     let relaxed = new.enforce.minor == old.enforce.minor && new.enforce.level <= old.enforce.level;
-    if !create && new.enforce != old.enforce && new.enforce.level != Level::Privileged && !relaxed {
-        let name = a.object_name();
-        existing(name, new.enforce, a.api.list_cached(&PODS, name)).into_iter().for_each(|w| a.cx.warnings.add(w));
+    let unchanged = new.enforce == old.enforce || new.enforce.level == Level::Privileged || relaxed;
+    let name = a.object_name();
+    if c.namespaces.iter().any(|exempt| exempt == name) {
+        if (create || !unchanged) && !new.is_privileged() && new != c.defaults {
+            let (name, asked) = (quoted(name), new.asked(a.object));
+            let text =
+                format!("namespace {name} is exempt from Pod Security, and the policy ({asked}) will be ignored");
+            a.cx.warnings.add(text);
+        }
+    } else if !create && !unchanged {
+        let pods = a.api.list_cached(&PODS, name).into_iter().filter(|pod| !c.is_exempt_class(&pod["spec"]));
+        existing(name, new.enforce, pods.collect()).into_iter().for_each(|w| a.cx.warnings.add(w));
     }
     Ok(())
 }
@@ -115,19 +136,44 @@ fn one_of_each_first(pods: Vec<Value>) -> Vec<Value> {
     first
 }
 
-async fn policy_of(a: &Attributes<'_>) -> Result<Option<Policy>, Status> {
+/// Whether nothing is asked of what this request makes; the audit log is told why.
+fn is_exempt(a: &Attributes<'_>, c: &Configuration) -> bool {
+    let reason = if c.namespaces.iter().any(|exempt| exempt == a.namespace) {
+        "namespace"
+    } else if c.usernames.contains(&a.cx.user.name) {
+        "user"
+    } else {
+        return false;
+    };
+    a.cx.audit.annotate(EXEMPT, reason);
+    true
+}
+
+/// The same, by what runs the pod.
+fn is_exempt_pod(a: &Attributes<'_>, c: &Configuration, spec: &Value) -> bool {
+    let exempt = c.is_exempt_class(spec);
+    if exempt {
+        a.cx.audit.annotate(EXEMPT, "runtimeClass");
+    }
+    exempt
+}
+
+async fn policy_of(a: &Attributes<'_>, c: &Configuration) -> Result<Option<Policy>, Status> {
     let mut found = a.api.get_shared(&NAMESPACES, "", a.namespace);
     if found.is_none() {
         a.api.fresh().await?;
         found = a.api.get_shared(&NAMESPACES, "", a.namespace);
     }
-    Ok(found.map(|namespace| Policy::of(&namespace).0))
+    Ok(found.map(|namespace| Policy::of(&namespace, &c.defaults).0))
 }
 
-async fn pod(a: &Attributes<'_>) -> Result<(), Status> {
+async fn pod(a: &Attributes<'_>, c: &Configuration) -> Result<(), Status> {
+    if is_exempt(a, c) {
+        return Ok(());
+    }
     let missing = || Status::internal(format!("failed to lookup namespace {}", quoted(a.namespace)));
-    let policy = policy_of(a).await?.ok_or_else(missing)?;
-    if a.operation == Operation::Update && !matters(a.object, a.old) {
+    let policy = policy_of(a, c).await?.ok_or_else(missing)?;
+    if a.operation == Operation::Update && !matters(a.object, a.old) || is_exempt_pod(a, c, &a.object["spec"]) {
         return Ok(());
     }
     let found = violations(policy.enforce, &a.object["metadata"], &a.object["spec"]);
@@ -141,7 +187,7 @@ async fn pod(a: &Attributes<'_>) -> Result<(), Status> {
     Ok(())
 }
 
-async fn template(a: &Attributes<'_>, group: &str, plural: &str) -> Result<(), Status> {
+async fn template(a: &Attributes<'_>, c: &Configuration, group: &str, plural: &str) -> Result<(), Status> {
     let template = match (group, plural) {
         ("", "podtemplates") => &a.object["template"],
         ("batch", "cronjobs") => &a.object["spec"]["jobTemplate"]["spec"]["template"],
@@ -151,7 +197,9 @@ async fn template(a: &Attributes<'_>, group: &str, plural: &str) -> Result<(), S
         _ => return Ok(()),
     };
     if !template.is_null()
-        && let Some(policy) = policy_of(a).await?
+        && !is_exempt(a, c)
+        && !is_exempt_pod(a, c, &template["spec"])
+        && let Some(policy) = policy_of(a, c).await?
     {
         audit(a, policy.audit, &template["metadata"], &template["spec"]);
         warn(a, policy.warn, &template["metadata"], &template["spec"]);

@@ -2,16 +2,20 @@
 //! quota's status, compared and swapped, before the object is let in, so that writes at the same time cannot go
 //! beyond it together. Use that an object gave back is counted anew by a controller.
 
+mod limited;
 mod usage;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Take};
 use crate::context::RequestContext;
 use crate::registry::Mode;
 use crate::validation::resources::quantity;
+use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kaji_api::quantity::Quantity;
 use kaji_api::{GroupResource, Status, Value};
+use limited::Limited;
+use std::sync::Arc;
 use usage::{List, Measure};
 
 const QUOTAS: GroupResource = GroupResource::of("", "resourcequotas");
@@ -20,19 +24,26 @@ const UNCOUNTED: [(&str, &str); 4] =
     [("", "bindings"), ("", "events"), ("events.k8s.io", "events"), ("", "componentstatuses")];
 const UNCOUNTED_GROUPS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
-pub(super) struct ResourceQuota;
+/// With what may not be used unless a quota says how much.
+#[derive(Default)]
+pub(super) struct ResourceQuota(ArcSwap<Vec<Limited>>);
 
 impl Plugin for ResourceQuota {
     fn name(&self) -> &'static str {
         "ResourceQuota"
     }
 
+    fn configure<'a>(&'a self, told: Option<&Value>) -> Result<Take<'a>, String> {
+        let limited = told.map_or_else(|| Ok(Vec::new()), limited::read)?;
+        Ok(Box::new(move || self.0.store(Arc::new(limited))))
+    }
+
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(check(a))
+        Box::pin(async move { check(a, &self.0.load_full()).await })
     }
 }
 
-async fn check(a: &Attributes<'_>) -> Result<(), Status> {
+async fn check(a: &Attributes<'_>, limits: &[Limited]) -> Result<(), Status> {
     let resource = a.target.resource.group_resource();
     let measure = Measure::of(&resource);
     if a.namespace.is_empty() || a.is("", "namespaces") || uncounted(a) || !concerns(a, &measure) {
@@ -47,14 +58,18 @@ async fn check(a: &Attributes<'_>) -> Result<(), Status> {
     let mut charges = Vec::new();
     for quota in &quotas {
         if let Some(cost) = cost(a, &measure, quota)? {
-            charge(a, quota, &cost)?;
-            charges.push((quota.key(), cost));
+            charges.push((quota, cost));
         }
+    }
+    limited::check(a, &measure, limits, &quotas)?;
+    for (quota, cost) in &charges {
+        charge(a, quota, cost)?;
     }
     if a.cx.dry_run {
         return Ok(());
     }
-    for (key, cost) in charges {
+    for (quota, cost) in charges {
+        let key = quota.key();
         let cx = RequestContext::system();
         let written = a.api.update(Mode::Status, &cx, &QUOTAS, &key, &|quota| charge(a, quota, &cost)).await;
         match written {

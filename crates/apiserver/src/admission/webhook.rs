@@ -23,14 +23,33 @@ mod validate;
 
 pub(crate) use metrics::Metrics;
 
-use super::{Attributes, Operation, Plugin};
+use super::configuration::{Strict, expect_kind};
+use super::{Attributes, Operation, Plugin, Take};
 use crate::pipeline::timing::{Phase, timed};
 use crate::row::Row;
 use futures::future::BoxFuture;
-use kaji_api::Status;
+use kaji_api::{Status, Value};
 use source::Source;
 
 const GROUP: &str = "admissionregistration.k8s.io";
+/// What the plugins can be told.
+const KINDS: [(&str, &str); 2] = [
+    ("apiserver.config.k8s.io/v1", "WebhookAdmissionConfiguration"),
+    ("apiserver.config.k8s.io/v1alpha1", "WebhookAdmission"),
+];
+
+/// Credentials towards webhooks are not there; whoever counts on them must hear of it.
+fn configure(told: Option<&Value>) -> Result<Take<'static>, String> {
+    let Some(told) = told else { return Ok(Box::new(|| {})) };
+    expect_kind(told, &KINDS)?;
+    let mut strict = Strict::default();
+    strict.fields(told, "", &["kind", "apiVersion", "kubeConfigFile"]);
+    strict.check()?;
+    match told["kubeConfigFile"].str() {
+        "" => Ok(Box::new(|| {})),
+        file => Err(format!("kubeConfigFile {file:?}: credentials towards webhooks are not supported; leave it out")),
+    }
+}
 
 /// The plugin of webhooks that may change objects.
 pub(super) struct MutatingAdmissionWebhook(Source);
@@ -55,6 +74,10 @@ impl Plugin for MutatingAdmissionWebhook {
         "MutatingAdmissionWebhook"
     }
 
+    fn configure<'a>(&'a self, told: Option<&Value>) -> Result<Take<'a>, String> {
+        configure(told)
+    }
+
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
         let hooks = self.0.hooks(a.api);
         if hooks.is_empty() || is_exempt(a) {
@@ -67,6 +90,10 @@ impl Plugin for MutatingAdmissionWebhook {
 impl Plugin for ValidatingAdmissionWebhook {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionWebhook"
+    }
+
+    fn configure<'a>(&'a self, told: Option<&Value>) -> Result<Take<'a>, String> {
+        configure(told)
     }
 
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {

@@ -76,13 +76,14 @@ fn authentication(maker: &Maker<'_>) -> Result<Value, Status> {
     };
     let config = maker.api.config();
     let mut data = value!({"client-ca-file": (read(&config.client_ca)?)});
-    if let Some(path) = &config.front_proxy_ca {
-        data.set("requestheader-allowed-names", "[]");
-        data.set("requestheader-client-ca-file", read(path)?);
-        data.set("requestheader-extra-headers-prefix", r#"["X-Remote-Extra-"]"#);
-        data.set("requestheader-group-headers", r#"["X-Remote-Group"]"#);
-        data.set("requestheader-uid-headers", r#"["X-Remote-Uid"]"#);
-        data.set("requestheader-username-headers", r#"["X-Remote-User"]"#);
+    if let Some(trusted) = &config.front_proxy {
+        let list = |list: &[String]| serde_json::json!(list).to_string();
+        data.set("requestheader-allowed-names", list(&trusted.names));
+        data.set("requestheader-client-ca-file", read(&trusted.authority)?);
+        data.set("requestheader-extra-headers-prefix", list(&trusted.extra_prefixes));
+        data.set("requestheader-group-headers", list(&trusted.groups));
+        data.set("requestheader-uid-headers", list(&trusted.uids));
+        data.set("requestheader-username-headers", list(&trusted.users));
     }
     Ok(data)
 }

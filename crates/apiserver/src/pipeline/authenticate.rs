@@ -1,8 +1,9 @@
-//! Who is it? In-process callers say so; others are asked; nobody is anonymous but for health.
+//! Who is it? In-process callers say so; others are asked; others are anonymous where that is allowed.
 
 use super::timing::{Phase, timed};
 use super::{Next, info, negotiate::Format, output};
 use crate::authn::LocalIdentity;
+use crate::config::Anonymous;
 use crate::context::UserInfo;
 use crate::server::Api;
 use crate::server::body::{Request, RequestBody, Response};
@@ -45,7 +46,12 @@ async fn user(api: &Api, parts: &http::request::Parts) -> Result<Arc<UserInfo>, 
             return Ok(Arc::new(user));
         }
     }
-    match super::health::is_health(&info::of(&parts.extensions).path) {
+    let allowed = match api.config().serving.anonymous {
+        Anonymous::Everywhere => true,
+        Anonymous::Health => super::health::is_health(&info::of(&parts.extensions).path),
+        Anonymous::Nowhere => false,
+    };
+    match allowed {
         true => Ok(Arc::new(anonymous())),
         false => Err(Status::unauthorized("no credentials")),
     }

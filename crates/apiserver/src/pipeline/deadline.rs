@@ -1,4 +1,4 @@
-//! A limit on the time a request takes: 60 seconds, or less if the client says so (`?timeout=`).
+//! A limit on the time a request takes: `--request-timeout`, or less if the client says so (`?timeout=`).
 
 use super::{Next, info, negotiate::Format, output};
 use crate::context::RequestInfo;
@@ -9,20 +9,17 @@ use futures::future::BoxFuture;
 use kaji_api::Status;
 use std::time::{Duration, Instant};
 
-/// The longest, and what requests get that don't say.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
-
 /// The end of a request's time, for what waits on others in its course.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
 
-pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
         let info = info::of(request.extensions());
         if info::is_long_running(&info) {
             return next.run(request).await;
         }
-        let limit = match asked(&Query::parse(&info.query)) {
+        let limit = match asked(&Query::parse(&info.query), api.config().limits.request) {
             Ok(limit) => limit,
             Err(status) => return output::failure(&status, Format::JSON),
         };
@@ -35,22 +32,23 @@ pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> Box
 }
 
 /// The limit of a request; none: it has no end.
-pub(super) fn of(info: &RequestInfo) -> Option<Duration> {
+pub(super) fn of(info: &RequestInfo, longest: Duration) -> Option<Duration> {
     if info::is_long_running(info) {
         return None;
     }
     if !info.query.contains("timeout") {
-        return Some(LIMIT);
+        return Some(longest);
     }
-    asked(&Query::parse(&info.query)).ok()
+    asked(&Query::parse(&info.query), longest).ok()
 }
 
-fn asked(query: &Query) -> Result<Duration, Status> {
+/// What a request asks for, the longest where it doesn't say.
+fn asked(query: &Query, longest: Duration) -> Result<Duration, Status> {
     match query.get("timeout") {
-        "" => Ok(LIMIT),
+        "" => Ok(longest),
         text => match duration(text) {
-            Some(Duration::ZERO) => Ok(LIMIT),
-            Some(asked) => Ok(asked.min(LIMIT)),
+            Some(Duration::ZERO) => Ok(longest),
+            Some(asked) => Ok(asked.min(longest)),
             None => {
                 let quoted = kaji_api::field::quoted(text);
                 Err(Status::bad_request(format!(

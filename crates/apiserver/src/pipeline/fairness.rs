@@ -46,7 +46,8 @@ pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> B
         }
         let user = authenticate::of(request.extensions());
         let Some(class) = fairness.classify(&info, &user) else { return next.run(request).await };
-        let wait = || deadline::of(&info).map_or(deadline::LIMIT / 4, |limit| limit / 4).min(LONGEST_WAIT);
+        let longest = api.config().limits.request;
+        let wait = || (deadline::of(&info, longest).unwrap_or(longest) / 4).min(LONGEST_WAIT);
         let stored = || stored(api, &info);
         let seat = timed(Phase::Queue, fairness.enter(&class, &info, &user, stored, wait)).await;
         let mut response = match seat {

@@ -12,7 +12,7 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) HeaderValue);
 
-pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
         let id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(fresh);
         request.extensions_mut().insert(RequestId(id.clone()));
@@ -20,9 +20,12 @@ pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> Box
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, id);
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-        headers
-            .entry(STRICT_TRANSPORT_SECURITY)
-            .or_insert(HeaderValue::from_static("max-age=31536000; includeSubDomains"));
+        let security = &api.config().serving.transport_security;
+        if !security.is_empty()
+            && let Ok(directives) = HeaderValue::from_str(&security.join("; "))
+        {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(directives);
+        }
         response
     })
 }

@@ -32,7 +32,7 @@ async fn checks(api: &Api, root: &str) -> Vec<Check> {
     }
     all.push(("poststarthook/rbac/bootstrap-roles", bootstrap));
     if root == "readyz" {
-        let stopping = if api.stopping().is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) };
+        let stopping = if api.is_leaving() { Err("process is shutting down".to_owned()) } else { Ok(()) };
         all.push(("shutdown", stopping));
     }
     all

@@ -14,7 +14,7 @@ pub fn requests(data: &[u8]) {
     let (method, path, query, accept) = (line(), line(), line(), line());
     let Ok(method) = method.parse::<Method>() else { return };
     if let Ok(info) = info::parse(&method, &path, &query) {
-        let _ = (info::is_long_running(&info), deadline::of(&info));
+        let _ = (info::is_long_running(&info), deadline::of(&info, std::time::Duration::from_secs(60)));
     }
     let query = Query::parse(&query);
     for watch in [false, true] {

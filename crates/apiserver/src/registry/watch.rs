@@ -79,7 +79,9 @@ impl Scope<'_> {
     async fn watch_now(&self, options: &ListOptions, selection: Selection) -> Result<Watcher, Status> {
         let caches = self.api.caches();
         let prefix = self.narrowed(&selection);
-        let timeout = Duration::from_secs(options.timeout_seconds.unwrap_or_else(default_timeout));
+        let timeout = Duration::from_secs(
+            options.timeout_seconds.unwrap_or_else(|| default_timeout(self.api.config().limits.watch.as_secs())),
+        );
         let (next_bookmark, deadline) = (Instant::now() + BOOKMARK_EVERY, Instant::now() + timeout);
         let mut watcher = Watcher {
             row: self.stored.clone(),
@@ -143,10 +145,11 @@ impl Scope<'_> {
     }
 }
 
-/// Watches without a timeout of their own end after 30 to 60 minutes, spread so that they don't all come back at once.
-fn default_timeout() -> u64 {
-    let spread = u64::from(uuid::Uuid::new_v4().as_fields().0) % 1800;
-    1800 + spread
+/// Watches without a timeout of their own end after the shortest to twice as long (in seconds), spread so that they don't
+/// all come back at once.
+fn default_timeout(shortest: u64) -> u64 {
+    let spread = u64::from(uuid::Uuid::new_v4().as_fields().0) % shortest.max(1);
+    shortest + spread
 }
 
 impl Watcher {

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests at work get at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 16_384;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How long nothing is accepted when there are no descriptors or buffers left: until running connections end, the next
 /// attempt would fail at once again.
 const BREATH: Duration = Duration::from_millis(50);
@@ -58,7 +60,8 @@ impl Api {
     pub async fn bind(&self) -> Result<Listener, ServeError> {
         let address = self.config().bind;
         let tls = Arc::new(Tls::new(self)?);
-        let tcp = TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })?;
+        let tcp = listen(address, self.config().serving.share_port);
+        let tcp = tcp.map_err(|cause| StartError::Listen { address, cause })?;
         Ok(Listener { tcp, tls })
     }
 
@@ -90,10 +93,19 @@ impl Api {
         }
         let (api, tls) = (self.clone(), listener.tls.clone());
         tokio::spawn(reload::watch(tls::files(self), self.stopped().clone(), move || tls.reload(&api)));
+        let (api, leave) = (self.clone(), CancellationToken::new());
+        let (delay, left) = (self.config().serving.shutdown_delay, leave.clone());
+        tokio::spawn(async move {
+            shutdown.cancelled().await;
+            // Others learn that it goes before it does.
+            api.leave();
+            tokio::time::sleep(delay).await;
+            left.cancel();
+        });
         loop {
             let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = leave.cancelled() => break,
                 accepted = listener.tcp.accept() => accepted,
             };
             match accepted {
@@ -120,6 +132,14 @@ impl Api {
         self.stop();
         tokio::join!(self.close_audit(), self.close_traces());
     }
+}
+
+fn listen(address: SocketAddr, share_port: bool) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(share_port)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How many connections are open at once: of the files that this process may have open, a quarter is left for all else.

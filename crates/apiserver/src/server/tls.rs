@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Tls {
 pub(super) fn files(api: &Api) -> Vec<PathBuf> {
     let config = api.config();
     let mut files = vec![config.tls_cert.clone(), config.tls_key.clone(), config.client_ca.clone()];
-    files.extend(config.front_proxy_ca.clone());
+    files.extend(config.front_proxy.iter().map(|proxy| proxy.authority.clone()));
     files.extend(config.serving.named.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]));
     files
 }
@@ -86,13 +86,14 @@ fn digest(files: &[PathBuf]) -> Vec<u8> {
 
 fn make(api: &Api) -> Result<Configs, ServeError> {
     let config = api.config();
-    let provider = Arc::new(provider(&config.serving.cipher_suites)?);
+    let provider = Arc::new(curves(provider(&config.serving.cipher_suites)?, &config.serving.curves)?);
     let usual = pair(&SERVING, &config.tls_cert, &config.tls_key, &provider)?;
     let named = config.serving.named.iter();
     let named = named.map(|p| Ok((pair(&NAMED, &p.cert, &p.key, &provider)?, p.names.clone())));
     let certificates = Arc::new(Certificates::new(usual, named.collect::<Result<_, StartError>>()?));
     let mut roots = RootCertStore::empty();
-    let authorities = [(CLIENTS, Some(&config.client_ca)), (PROXIES, config.front_proxy_ca.as_ref())];
+    let authorities =
+        [(CLIENTS, Some(&config.client_ca)), (PROXIES, config.front_proxy.as_ref().map(|proxy| &proxy.authority))];
     for (what, path) in authorities {
         if let Some(path) = path {
             roots.add_parsable_certificates(read(what, path)?);
@@ -109,7 +110,8 @@ fn make(api: &Api) -> Result<Configs, ServeError> {
     let with = |unnamed| {
         let choice = Choice { certificates: certificates.clone(), unnamed };
         let mut tls = builder.clone().with_cert_resolver(Arc::new(choice));
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let protocols: &[&[u8]] = if config.serving.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Arc::new(tls)
     };
     let by_address = certificates.addresses().into_iter().map(|(address, key)| (address, with(Some(key))));
@@ -169,6 +171,29 @@ fn provider(wanted: &[String]) -> Result<CryptoProvider, StartError> {
         chosen.push(found.ok_or_else(|| StartError::BadFlag { why: why() })?);
     }
     provider.cipher_suites.retain(|suite| suite.tls13().is_some() || chosen.contains(&name(suite)));
+    Ok(provider)
+}
+
+/// Go's numbers of what `--tls-curve-preferences` chooses among; which of them is taken is not up to the flag.
+const CURVES: [(u16, NamedGroup); 4] = [
+    (23, NamedGroup::secp256r1),
+    (24, NamedGroup::secp384r1),
+    (29, NamedGroup::X25519),
+    (4588, NamedGroup::X25519MLKEM768),
+];
+
+fn curves(mut provider: CryptoProvider, wanted: &[u16]) -> Result<CryptoProvider, StartError> {
+    if wanted.is_empty() {
+        return Ok(provider);
+    }
+    let group = |id: &u16| {
+        let found = CURVES.iter().find(|(known, _)| known == id).map(|(_, group)| *group);
+        found
+            .ok_or_else(|| StartError::BadFlag { why: format!("--tls-curve-preferences: curve {id} is not supported") })
+    };
+    let groups = wanted.iter().map(group).collect::<Result<Vec<_>, _>>()?;
+    provider.kx_groups =
+        rustls::crypto::aws_lc_rs::ALL_KX_GROUPS.iter().copied().filter(|g| groups.contains(&g.name())).collect();
     Ok(provider)
 }
 

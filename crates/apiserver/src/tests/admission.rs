@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 const NS: &str = "/api/v1/namespaces/ns";
 
 async fn server() -> Server {
-    let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+    let s = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
     s
 }
@@ -100,4 +100,98 @@ async fn nodes_change_only_themselves() {
         answer(ask(&local, send).await).await.message(403),
         "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\""
     );
+}
+
+/// A server with an admission configuration in `admission.yaml` of its directory.
+async fn configured(enabled: &[&str], plugins: &str) -> Server {
+    let text = format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n{plugins}");
+    let s = Server::start_with(|c| {
+        let file = c.tls_cert.with_file_name("admission.yaml");
+        std::fs::write(&file, &text).unwrap();
+        c.admission.config_file = Some(file);
+        c.admission.disabled = vec!["ServiceAccount".to_owned()];
+        c.admission.enabled = enabled.iter().map(ToString::to_string).collect();
+    })
+    .await;
+    s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
+    s
+}
+
+const PODS: &str = "/api/v1/namespaces/ns/pods";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn security_defaults_and_exemptions_come_from_a_file_and_are_followed() {
+    let plugins = |enforce: &str| {
+        format!(
+            "- name: PodSecurity\n  configuration:\n    apiVersion: pod-security.admission.config.k8s.io/v1\n    \
+             kind: PodSecurityConfiguration\n    defaults: {{enforce: {enforce}}}\n    \
+             exemptions: {{usernames: [jane], namespaces: [free], runtimeClasses: []}}\n"
+        )
+    };
+    let s = configured(&[], &plugins("baseline")).await;
+    let mut bare = pod("bare", &json!({}));
+    bare["spec"]["hostNetwork"] = true.into();
+    let refused = s.post(PODS, &bare).await.message(403);
+    assert!(refused.starts_with("pods \"bare\" is forbidden: violates PodSecurity \"baseline:latest\""), "{refused}");
+    let jane = s.as_user("jane", &["system:masters"]);
+    let headers = [("content-type", "application/json")];
+    let made = ask(&jane, request("POST", PODS, &headers, &serde_json::to_vec(&bare).unwrap())).await;
+    assert_eq!(answer(made).await.code, 201);
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let free = s.post("/api/v1/namespaces", &json!({"metadata": {"name": "free", "labels": labels}})).await;
+    let text = "299 - \"namespace \\\"free\\\" is exempt from Pod Security, and the policy (enforce=restricted:latest) will be ignored\"";
+    assert_eq!(free.warnings(), [text]);
+    s.post("/api/v1/namespaces/free/pods", &bare).await.ok();
+    // An unusable file changes nothing; a good one is taken.
+    let file = s.dir.0.join("admission.yaml");
+    let told = async |well: &str| {
+        let line = format!("kaji_config_reloads_total{{config=\"admission\",status=\"{well}\"}}");
+        let until = async {
+            while !s.get("/metrics").await.text().contains(&line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), until).await.unwrap_or_else(|_| panic!("no {line}"));
+    };
+    let head = std::fs::read_to_string(&file).unwrap().split_once("- name").unwrap().0.to_owned();
+    std::fs::write(&file, format!("{head}{}", plugins("strict"))).unwrap();
+    told("failure").await;
+    assert_eq!(s.post(PODS, &bare).await.code, 403);
+    std::fs::write(&file, format!("{head}{}", plugins("privileged"))).unwrap();
+    told("success").await;
+    bare["metadata"]["name"] = "later".into();
+    s.post(PODS, &bare).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limited_resources_want_a_quota() {
+    let s = configured(
+        &[],
+        "- name: ResourceQuota\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n    kind: \
+         ResourceQuotaConfiguration\n    limitedResources: [{resource: pods, matchContains: [requests.cpu]}]\n",
+    )
+    .await;
+    let one = json!({"requests": {"cpu": "1"}});
+    let refused = s.post(PODS, &pod("a", &one)).await.message(403);
+    assert_eq!(refused, "pods \"a\" is forbidden: insufficient quota to consume: requests.cpu");
+    s.post(PODS, &pod("b", &json!({}))).await.ok();
+    quota(&s, &json!({"requests.cpu": "2"}), &json!({"requests.cpu": "0"})).await;
+    s.post(PODS, &pod("a", &one)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_that_are_off_can_be_asked_for() {
+    let limits = "- name: EventRateLimit\n  configuration:\n    apiVersion: eventratelimit.admission.k8s.io/v1alpha1\n    \
+                  kind: Configuration\n    limits: [{type: Namespace, qps: 1, burst: 1}]\n";
+    let s = configured(&["AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit"], limits).await;
+    let made = s.post(PODS, &pod("a", &json!({}))).await.ok();
+    assert_eq!(made["spec"]["containers"][0]["imagePullPolicy"], "Always");
+    let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}], "externalIPs": ["192.0.2.1"]}});
+    let refused = s.post(&format!("{NS}/services"), &service).await.message(403);
+    assert_eq!(refused, "services \"web\" is forbidden: Use of external IPs is denied by admission control");
+    let event = |name: &str| json!({"metadata": {"name": name}, "involvedObject": {"namespace": "ns", "name": "a"}});
+    s.post(&format!("{NS}/events"), &event("a")).await.ok();
+    let refused = s.post(&format!("{NS}/events"), &event("b")).await;
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.message(429), "limit reached on type Namespace for key ns");
 }

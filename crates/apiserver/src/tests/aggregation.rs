@@ -75,7 +75,7 @@ async fn a_remote_group_behaves_like_a_local_one() {
     let behind = Server::start_with(|c| {
         let dir = c.tls_cert.parent().unwrap().to_owned();
         std::fs::write(dir.join("front-proxy-ca.crt"), authority.certificate_pem()).unwrap();
-        c.front_proxy_ca = Some(dir.join("front-proxy-ca.crt"));
+        c.front_proxy = Some(crate::config::FrontProxy::new(dir.join("front-proxy-ca.crt")));
         issue(&serving, &dir, "aggregated", &["other.ns.svc"], Usage::Server);
         (c.tls_cert, c.tls_key) = (dir.join("aggregated.crt"), dir.join("aggregated.key"));
     })

@@ -258,7 +258,7 @@ async fn owners_keep_their_versions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_servers_own_part_of_an_action_has_no_owner() {
-    let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+    let s = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "here"}})).await.ok();
     let pods = "/api/v1/namespaces/here/pods";
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});

@@ -13,7 +13,7 @@ fn reference(name: &str) -> Option<Vec<Json>> {
 }
 
 async fn server() -> Server {
-    let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+    let s = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "reference"}})).await.ok();
     s
 }

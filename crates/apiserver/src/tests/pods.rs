@@ -10,7 +10,7 @@ fn pod(name: &str) -> Json {
 }
 
 async fn server() -> Server {
-    let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+    let s = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
     s
 }

@@ -8,7 +8,7 @@ const APPS: &str = "/apis/apps/v1/namespaces/ns";
 const BATCH: &str = "/apis/batch/v1/namespaces/ns";
 
 async fn server() -> Server {
-    let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+    let s = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
     s
 }

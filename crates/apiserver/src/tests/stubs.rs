@@ -61,7 +61,7 @@ async fn live(s: &Server, row: &ResourceDef, stub: &Json) -> Result<(), String> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_stub_lives_and_dies() {
     let Some(stubs) = stubs() else { return };
-    let s = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+    let s = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
     s.post("/api/v1/namespaces", &json!({"metadata": {"name": "etcdstoragepathtestnamespace"}})).await.ok();
     let mut failures = Vec::new();
     let mut tried = 0;

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     List,
     /// One word, commas and all; may be given several times.
     Each,
+    /// One of these words (none: any), and nothing comes of it: so it is anyway.
+    Settled(&'static [&'static str]),
 }
 
 /// One flag, named as upstream names it.
@@ -47,6 +49,11 @@ pub(crate) const fn list(name: &'static str, default: &'static str, help: &'stat
 
 pub(crate) const fn each(name: &'static str, default: &'static str, help: &'static str) -> Flag {
     Flag { name, kind: Kind::Each, default, help }
+}
+
+/// A flag of upstream's that may be given, but that changes nothing here; `only` says which values describe what is.
+pub(crate) const fn settled(name: &'static str, only: &'static [&'static str], help: &'static str) -> Flag {
+    Flag { name, kind: Kind::Settled(only), default: "", help }
 }
 
 pub(crate) const fn switch(name: &'static str, default: &'static str, help: &'static str) -> Flag {
@@ -98,6 +105,14 @@ impl Flag {
                 .value_parser(clap::builder::BoolishValueParser::new())
                 .value_name("BOOL"),
             Kind::Text => arg.value_name("VALUE"),
+            // As Go's switches: `--flag` alone is true.
+            Kind::Settled(only) if only.iter().all(|word| matches!(*word, "true" | "false")) && !only.is_empty() => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(clap::builder::PossibleValuesParser::new(only)),
+            Kind::Settled([]) => arg.value_name("VALUE").action(clap::ArgAction::Append),
+            Kind::Settled(only) => arg.value_parser(clap::builder::PossibleValuesParser::new(only)),
             Kind::Each => arg.value_name("VALUE").action(clap::ArgAction::Append),
             Kind::List => arg.value_name("VALUES").value_delimiter(',').action(clap::ArgAction::Append),
         }
@@ -105,7 +120,7 @@ impl Flag {
 }
 
 /// What was typed, read by flag name.
-pub(crate) struct Typed<'a>(&'a ArgMatches);
+pub(crate) struct Typed<'a>(pub(crate) &'a ArgMatches);
 
 impl Typed<'_> {
     /// The word behind a flag.
@@ -138,6 +153,11 @@ impl Typed<'_> {
         self.0.get_many::<String>(name).into_iter().flatten().cloned().collect()
     }
 
+    /// The words behind a list flag that are not empty.
+    pub(crate) fn words(&self, name: &str) -> Vec<String> {
+        self.list(name).into_iter().filter(|word| !word.is_empty()).collect()
+    }
+
     /// The words behind a list flag, parsed.
     pub(crate) fn parsed_list<T>(&self, name: &str) -> anyhow::Result<Vec<T>>
     where
@@ -145,7 +165,7 @@ impl Typed<'_> {
         T::Err: std::fmt::Display,
     {
         let parse = |text: String| text.parse::<T>().map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"));
-        self.list(name).into_iter().filter(|t| !t.is_empty()).map(parse).collect()
+        self.words(name).into_iter().map(parse).collect()
     }
 
     /// The time behind a flag, as Go writes it: `5m0s`, `0`.
@@ -154,6 +174,11 @@ impl Typed<'_> {
         let nanos = kaji_api::codec::parse_duration(text).map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"))?;
         let nanos = u64::try_from(nanos).map_err(|_| anyhow::anyhow!("--{name}={text}: must not be negative"))?;
         Ok(Duration::from_nanos(nanos))
+    }
+
+    /// What was typed behind a switch; none: nothing.
+    pub(crate) fn chosen(&self, name: &str) -> Option<bool> {
+        self.0.get_one::<bool>(name).copied()
     }
 
     /// Whether a switch is on.

@@ -90,8 +90,13 @@ impl Measure {
     pub(super) fn in_scope(&self, quota: &Value, object: &Value) -> bool {
         let spec = &quota["spec"];
         let plain = |scope: &Value| self.matches(scope.str(), "Exists", &[], object);
-        let chosen = |s: &Value| self.matches(s["scopeName"].str(), s["operator"].str(), s["values"].items(), object);
+        let chosen = |scope: &Value| self.is_within(scope, object);
         spec["scopes"].items().iter().all(plain) && spec["scopeSelector"]["matchExpressions"].items().iter().all(chosen)
+    }
+
+    /// Whether an object is within one scope: its name, an operator, values.
+    pub(super) fn is_within(&self, scope: &Value, object: &Value) -> bool {
+        self.matches(scope["scopeName"].str(), scope["operator"].str(), scope["values"].items(), object)
     }
 
     fn matches(&self, scope: &str, operator: &str, values: &[Value], object: &Value) -> bool {

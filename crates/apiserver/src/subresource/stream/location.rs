@@ -106,8 +106,11 @@ fn container(pod: &Value, asked: &str) -> Result<String, Status> {
 async fn kubelet(connect: &Connect<'_>, node: &str) -> Result<Backend, Status> {
     let node = connect.object("nodes", "", node).await?;
     let addresses = node["status"]["addresses"].items();
-    let of_type = |kind: &&str| addresses.iter().find(|a| a["type"].str() == *kind);
-    let Some(address) = ADDRESS_TYPES.iter().find_map(of_type) else {
+    let of_type = |kind: &str| addresses.iter().find(|a| a["type"].str() == kind);
+    let wanted = &connect.api.config().kubelet_address_types;
+    let found = wanted.iter().find_map(|kind| of_type(kind));
+    let usual = || ADDRESS_TYPES.iter().filter(|_| wanted.is_empty()).find_map(|kind| of_type(kind));
+    let Some(address) = found.or_else(usual) else {
         let known: Vec<String> =
             addresses.iter().map(|a| format!("{{{} {}}}", a["type"].str(), a["address"].str())).collect();
         let known = known.join(" ");

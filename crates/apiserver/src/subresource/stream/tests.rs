@@ -44,7 +44,7 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let server = Server::start_with(|c| c.disabled_admission = vec!["ServiceAccount".to_owned()]).await;
+        let server = Server::start_with(|c| c.admission.disabled = vec!["ServiceAccount".to_owned()]).await;
         server.post("/api/v1/namespaces", &json!({"metadata": {"name": "ns"}})).await.ok();
         let kubelet = Kubelet::start(&server.dir.0).await;
         server.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.ok();

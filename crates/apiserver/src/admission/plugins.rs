@@ -1,0 +1,82 @@
+//! The one list of plugins, in upstream's order (`pkg/kubeapiserver/options/plugins.go`).
+
+use super::{
+    Plugin, anti_affinity, certificates, claim_resize, event_rate, extended_toleration, external_addresses, image_pull,
+    ingress_class, lifecycle, limit_ranger, namespace_exists, node_restriction, pod_security, policy, priority,
+    resource_quota, runtime_class, service_account, storage_class, storage_protection, taint_nodes, toleration_seconds,
+    webhook,
+};
+
+/// One of upstream's plugins.
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    /// Whether it is on without being named.
+    pub(super) on: bool,
+    /// None: this server does not have it.
+    pub(super) make: Option<Make>,
+}
+
+type Make = fn() -> Box<dyn Plugin>;
+
+const fn on(name: &'static str, make: Make) -> Known {
+    Known { name, on: true, make: Some(make) }
+}
+
+const fn off(name: &'static str, make: Make) -> Known {
+    Known { name, on: false, make: Some(make) }
+}
+
+/// On upstream; behind feature gates that are off, or not built yet.
+const fn absent(name: &'static str) -> Known {
+    Known { name, on: true, make: None }
+}
+
+const fn absent_off(name: &'static str) -> Known {
+    Known { name, on: false, make: None }
+}
+
+/// All of them.
+pub(super) const ALL: &[Known] = &[
+    off("AlwaysAdmit", || Box::new(super::AlwaysAdmit)),
+    absent_off("NamespaceAutoProvision"),
+    on("NamespaceLifecycle", || Box::new(lifecycle::NamespaceLifecycle)),
+    off("NamespaceExists", || Box::new(namespace_exists::NamespaceExists)),
+    off("LimitPodHardAntiAffinityTopology", || Box::new(anti_affinity::LimitPodHardAntiAffinityTopology)),
+    on("LimitRanger", || Box::new(limit_ranger::LimitRanger)),
+    on("ServiceAccount", || Box::new(service_account::ServiceAccount)),
+    // Off upstream, though nobody runs a cluster without it: a node may change itself and its own pods alone.
+    on("NodeRestriction", || Box::new(node_restriction::NodeRestriction)),
+    on("TaintNodesByCondition", || Box::new(taint_nodes::TaintNodesByCondition)),
+    off("AlwaysPullImages", || Box::new(image_pull::AlwaysPullImages)),
+    absent_off("ImagePolicyWebhook"),
+    on("PodSecurity", || Box::new(pod_security::PodSecurity::default())),
+    absent_off("PodNodeSelector"),
+    on("Priority", || Box::new(priority::Priority)),
+    on("DefaultTolerationSeconds", || Box::new(toleration_seconds::DefaultTolerationSeconds)),
+    absent_off("PodTolerationRestriction"),
+    off("EventRateLimit", || Box::new(event_rate::EventRateLimit::default())),
+    off("ExtendedResourceToleration", || Box::new(extended_toleration::ExtendedResourceToleration)),
+    on("DefaultStorageClass", || Box::new(storage_class::DefaultStorageClass)),
+    on("StorageObjectInUseProtection", || Box::new(storage_protection::StorageObjectInUseProtection)),
+    absent("PodGroupProtection"),
+    absent_off("OwnerReferencesPermissionEnforcement"),
+    on("PersistentVolumeClaimResize", || Box::new(claim_resize::PersistentVolumeClaimResize)),
+    on("RuntimeClass", || Box::new(runtime_class::RuntimeClass)),
+    on("CertificateApproval", || Box::new(certificates::CertificateApproval)),
+    on("CertificateSigning", || Box::new(certificates::CertificateSigning)),
+    absent("ClusterTrustBundleAttest"),
+    on("CertificateSubjectRestriction", || Box::new(certificates::CertificateSubjectRestriction)),
+    on("DefaultIngressClass", || Box::new(ingress_class::DefaultIngressClass)),
+    off("DenyServiceExternalIPs", || Box::new(external_addresses::DenyServiceExternalIps)),
+    absent("PodTopologyLabels"),
+    absent("PodGroupWorkloadExists"),
+    absent("NodeDeclaredFeatureValidator"),
+    absent("JobValidation"),
+    absent("PodResizeValidator"),
+    on("MutatingAdmissionPolicy", || Box::new(policy::MutatingAdmissionPolicy::default())),
+    on("MutatingAdmissionWebhook", || Box::new(webhook::MutatingAdmissionWebhook::default())),
+    on("ValidatingAdmissionPolicy", || Box::new(policy::ValidatingAdmissionPolicy::default())),
+    on("ValidatingAdmissionWebhook", || Box::new(webhook::ValidatingAdmissionWebhook::default())),
+    on("ResourceQuota", || Box::new(resource_quota::ResourceQuota::default())),
+    absent_off("AlwaysDeny"),
+];
