@@ -93,7 +93,10 @@ impl Status {
         if !group.is_empty() {
             d.set("group", group);
         }
-        d.set("kind", kind);
+        // What is no object yet has none.
+        if !kind.is_empty() {
+            d.set("kind", kind);
+        }
         let causes = errors.0.iter().map(|e| {
             Value::from_iter([
                 ("reason", Value::from(e.reason.word())),

@@ -9,6 +9,7 @@ pub(crate) mod aggregation;
 pub mod audit;
 pub mod authn;
 pub mod authz;
+pub(crate) mod backoff;
 pub mod bootstrap;
 pub mod cache;
 pub(crate) mod conditions;

@@ -7,6 +7,7 @@
 
 mod plan;
 
+use crate::backoff::Backoff;
 use crate::context::RequestContext;
 use crate::events::Recorder;
 use crate::registry::expiry::EVENT_TTL;
@@ -23,8 +24,6 @@ use tokio::time::Instant;
 
 /// How long after a claim was removed all services are looked at: it may have been needed.
 pub(crate) const ALL_AGAIN: Duration = Duration::from_secs(180);
-/// When to try again what could not be mended.
-const RETRY: Duration = Duration::from_secs(10);
 
 /// What is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,10 +72,10 @@ impl Repair {
         let (_, mut ranges) = follow(RANGES);
         let (_, mut services) = follow(SERVICES);
         let (claims, mut claim_changes) = follow(RESOURCE);
-        let mut waiting = Waiting::default();
-        self.look_at(Subject::AllServices, &mut waiting).await;
+        let (mut waiting, mut backoff) = (Waiting::default(), Backoff::default());
+        self.look_at(Subject::AllServices, &mut waiting, &mut backoff).await;
         for claim in claims {
-            self.look_at(Subject::Claim(claim.name().to_owned()), &mut waiting).await;
+            self.look_at(Subject::Claim(claim.name().to_owned()), &mut waiting, &mut backoff).await;
         }
         loop {
             let changed = tokio::select! {
@@ -92,12 +91,12 @@ impl Repair {
             };
             let Some(subjects): Option<Vec<Subject>> = changed else { return };
             for subject in subjects {
-                self.look_at(subject, &mut waiting).await;
+                self.look_at(subject, &mut waiting, &mut backoff).await;
             }
         }
     }
 
-    async fn look_at(&self, subject: Subject, waiting: &mut Waiting) {
+    async fn look_at(&self, subject: Subject, waiting: &mut Waiting, backoff: &mut Backoff<Subject>) {
         let all = match subject {
             Subject::AllServices => {
                 self.api.list_shared(&SERVICES, "").iter().map(|s| Subject::Service(s.key())).collect()
@@ -106,13 +105,18 @@ impl Repair {
         };
         for subject in all {
             match self.mend(&subject).await {
-                Ok(None) => {}
-                Ok(Some(later)) => waiting.add(subject, later),
+                Ok(later) => {
+                    backoff.forget(&subject);
+                    if let Some(later) = later {
+                        waiting.add(subject, later);
+                    }
+                }
                 // Another server was faster; what it did comes as a change.
-                Err(status) if matches!(status.code, 404 | 409) => {}
+                Err(status) if matches!(status.code, 404 | 409) => backoff.forget(&subject),
                 Err(status) => {
                     tracing::warn!(?subject, %status, "could not repair a service's address; trying again");
-                    waiting.add(subject, RETRY);
+                    let pause = backoff.failed(subject.clone());
+                    waiting.add(subject, pause);
                 }
             }
         }

@@ -48,6 +48,22 @@ use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status, Value, field::Errors};
 use simple::Simple;
 
+/// A write that a strategy is asked about.
+#[derive(Clone, Copy)]
+pub struct Write<'a> {
+    /// The server.
+    pub(crate) api: &'a Api,
+    /// Who and how.
+    pub(crate) cx: &'a RequestContext,
+    /// The object as it will be.
+    pub(crate) new: &'a Value,
+    /// As it is; none: it is made.
+    pub(crate) old: Option<&'a Value>,
+}
+
+/// Whether a write may be.
+pub type Authorized<'a> = BoxFuture<'a, Result<(), Status>>;
+
 /// Resource-specific behaviour; each method has the plain resource's behaviour as its default.
 ///
 /// Order on create: `default` → admission (mutating) → `prepare_create` → `authorize` → `validate` →
@@ -145,13 +161,7 @@ pub trait Strategy: Send + Sync {
 
     /// Whether the user may write this, beyond what was asked of the authorizers: where an object gives rights, or
     /// reads in somebody's name. Asked in dry runs, too, and not of writes to subresources.
-    fn authorize<'a>(
-        &'a self,
-        _api: &'a Api,
-        _cx: &'a RequestContext,
-        _obj: &'a Value,
-        _old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
+    fn authorize<'a>(&'a self, _write: Write<'a>) -> Authorized<'a> {
         Box::pin(async { Ok(()) })
     }
 

@@ -8,7 +8,7 @@ use crate::context::{enqueue, key_of};
 use crate::write::gone_is_fine;
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
-use kaji_client::event::EventType;
+use kaji_client::event::{EventType, Recorder};
 use kaji_client::informer::{Change, Informer};
 use kaji_client::{Next, ObjectKey, WorkQueue};
 use kube::Api;
@@ -20,7 +20,8 @@ use std::sync::Arc;
 /// Its name among the writers of fields.
 const WRITER: &str = "service-cidr-controller";
 
-pub(crate) async fn run(cx: Context) {
+pub(crate) async fn run(mut cx: Context) {
+    cx.recorder = Recorder::new(cx.client.clone(), WRITER, "");
     let queue = WorkQueue::new();
     let (ranges, addresses) = (cx.informer::<ServiceCIDR>(), cx.informer::<IPAddress>());
     enqueue(&ranges, &queue);

@@ -1,6 +1,7 @@
 //! The container runtime interface: generated messages and a client over the runtime's Unix socket.
 
 use hyper_util::rt::TokioIo;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -37,7 +38,7 @@ pub(crate) mod health {
 #[error("rpc error: code = {code} desc = {message}")]
 pub struct RuntimeError {
     /// gRPC's name of the kind of failure.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The runtime's words.
     pub message: String,
 }
@@ -45,7 +46,7 @@ pub struct RuntimeError {
 impl RuntimeError {
     /// A failure of our own making, in the runtime's shape.
     pub fn unknown(message: impl Into<String>) -> Self {
-        RuntimeError { code: "Unknown", message: message.into() }
+        RuntimeError { code: "Unknown".into(), message: message.into() }
     }
 
     /// The thing asked about is not there.
@@ -67,24 +68,11 @@ impl RuntimeError {
 impl From<tonic::Status> for RuntimeError {
     fn from(status: tonic::Status) -> Self {
         use tonic::Code;
+        // Go's words: tonic's, but for two.
         let code = match status.code() {
-            Code::Ok => "OK",
-            Code::Cancelled => "Canceled",
-            Code::Unknown => "Unknown",
-            Code::InvalidArgument => "InvalidArgument",
-            Code::DeadlineExceeded => "DeadlineExceeded",
-            Code::NotFound => "NotFound",
-            Code::AlreadyExists => "AlreadyExists",
-            Code::PermissionDenied => "PermissionDenied",
-            Code::ResourceExhausted => "ResourceExhausted",
-            Code::FailedPrecondition => "FailedPrecondition",
-            Code::Aborted => "Aborted",
-            Code::OutOfRange => "OutOfRange",
-            Code::Unimplemented => "Unimplemented",
-            Code::Internal => "Internal",
-            Code::Unavailable => "Unavailable",
-            Code::DataLoss => "DataLoss",
-            Code::Unauthenticated => "Unauthenticated",
+            Code::Ok => "OK".into(),
+            Code::Cancelled => "Canceled".into(),
+            other => format!("{other:?}").into(),
         };
         RuntimeError { code, message: status.message().to_owned() }
     }
@@ -132,7 +120,9 @@ async fn bounded<T>(
     match tokio::time::timeout(timeout + Duration::from_secs(1), call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(status.into()),
-        Err(_) => Err(RuntimeError { code: "DeadlineExceeded", message: "context deadline exceeded".to_owned() }),
+        Err(_) => {
+            Err(RuntimeError { code: "DeadlineExceeded".into(), message: "context deadline exceeded".to_owned() })
+        }
     }
 }
 

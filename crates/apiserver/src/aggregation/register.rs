@@ -5,6 +5,7 @@
 //! to serve its group version, or somebody touches it. What others registered stays as it is.
 
 use super::API_SERVICES;
+use crate::backoff::Backoff;
 use crate::cache::{Cache, Change, ChangeKind};
 use crate::context::RequestContext;
 use crate::registry::Mode;
@@ -13,14 +14,12 @@ use crate::server::Api;
 use kaji_api::{ObjectKey, Status, Value, value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::Instant;
 
 /// The label of registrations that the server looks after by itself.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 /// Where custom groups stand: behind those built in.
 const PRIORITIES: (i64, i64) = (1000, 100);
-/// Pause before a registration that could not be written is looked at again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Keeps the registrations in step with the definitions until the server stops.
 pub(crate) async fn run(api: Api) {
@@ -43,13 +42,17 @@ async fn follow(api: &Api) {
         for entry in defined.entries {
             due.extend(wanted.define(entry.names(&definitions.row).1, group_versions(&entry.decode())));
         }
-        let mut failed = BTreeSet::new();
+        let (mut failed, mut again, mut backoff) = (BTreeSet::new(), Instant::now(), Backoff::default());
         // Until a cursor is cut.
         loop {
             while let Some(name) = due.pop_first() {
-                if let Err(status) = settle(api, &name, wanted.get(&name)).await {
-                    tracing::warn!(name, %status, "could not keep the registration of a custom group; trying again");
-                    failed.insert(name);
+                match settle(api, &name, wanted.get(&name)).await {
+                    Ok(()) => backoff.forget(&name),
+                    Err(status) => {
+                        tracing::warn!(name, %status, "could not keep the registration of a custom group; trying again");
+                        again = Instant::now() + backoff.failed(name.clone());
+                        failed.insert(name);
+                    }
                 }
             }
             tokio::select! {
@@ -61,7 +64,7 @@ async fn follow(api: &Api) {
                     Ok(changes) => due.extend(changes.iter().map(|c| c.entry.names(&registrations.row).1.to_owned())),
                     Err(_) => break,
                 },
-                () = tokio::time::sleep(RETRY), if !failed.is_empty() => due.append(&mut failed),
+                () = tokio::time::sleep_until(again), if !failed.is_empty() => due.append(&mut failed),
             }
         }
     }

@@ -3,16 +3,14 @@
 //! range is for the operator to add beside it.
 
 use super::{Maker, condition};
+use crate::backoff::Backoff;
 use crate::context::RequestContext;
 use crate::events::Recorder;
 use crate::server::Api;
 use crate::strategy::service::ranges::RANGES;
 use kaji_api::{Status, Value, value};
-use std::time::Duration;
 
 const NAME: &str = "kubernetes";
-/// When to try again.
-const RETRY: Duration = Duration::from_secs(10);
 
 /// What the default range needs.
 #[derive(Debug, PartialEq)]
@@ -86,13 +84,17 @@ pub(crate) async fn keep_default_range(api: Api) {
 /// Until changes were missed.
 async fn follow(api: &Api, recorder: &Recorder) {
     let (_, mut changes) = api.subscribe(&RANGES).expect("built in");
+    let mut backoff = Backoff::default();
     loop {
         let well = look(api, recorder).await;
+        if well {
+            backoff.forget(&NAME);
+        }
         tokio::select! {
             changed = changes.next() => if changed.is_none() {
                 return;
             },
-            () = tokio::time::sleep(RETRY), if !well => {}
+            () = async { tokio::time::sleep(backoff.failed(NAME)).await }, if !well => {}
         }
     }
 }

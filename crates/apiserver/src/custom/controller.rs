@@ -7,6 +7,7 @@
 use super::names::Claim;
 use super::source::Source;
 use super::{Definition, Webhook, finalize, status};
+use crate::backoff::Backoff;
 use crate::cache::{Cache, Change, ChangeKind, Entry};
 use crate::context::RequestContext;
 use crate::registry::Mode;
@@ -15,12 +16,9 @@ use crate::server::Api;
 use kaji_api::{GroupResource, ObjectKey, Status, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(super) const DEFINITIONS: GroupResource = GroupResource::of("apiextensions.k8s.io", "customresourcedefinitions");
-/// Pause before a definition that could not be looked after is looked at again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What the task knows.
 pub(crate) struct Controller {
@@ -33,6 +31,16 @@ pub(crate) struct Controller {
     /// Definitions to look at again.
     again: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
     clearing: HashMap<String, tokio::task::AbortHandle>,
+    backoff: Backoff<(Work, String)>,
+}
+
+/// What can fail, and is tried again.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    /// All that a definition needs.
+    Look,
+    /// Clearing away its objects.
+    Clear,
 }
 
 /// A resource in the table.
@@ -58,6 +66,7 @@ impl Controller {
             served: HashMap::new(),
             again: mpsc::unbounded_channel(),
             clearing: HashMap::new(),
+            backoff: Backoff::default(),
         };
         let root = controller.definitions.root.clone();
         for entry in controller.definitions.snapshot(&root, &root).entries {
@@ -156,17 +165,17 @@ impl Controller {
     /// Does what a definition needs.
     async fn look(&mut self, name: &str) {
         let Some(entry) = self.definitions.get(&self.definitions.key("", name)) else { return };
-        if let Err(status) = self.look_after(name, &entry).await
-            && !matches!(status.code, 404 | 409)
-        {
-            tracing::warn!(definition = name, %status, "could not look after a custom resource definition; trying again");
-            let (again, name) = (self.again.0.clone(), name.to_owned());
-            tokio::spawn(async move {
-                tokio::time::sleep(RETRY).await;
-                // Nobody listens any more when the server stops.
-                let _ = again.send(name);
-            });
-        }
+        let done = self.look_after(name, &entry).await;
+        let failed = done.err().filter(|status| !matches!(status.code, 404 | 409));
+        let Some(status) = failed else { return self.backoff.forget(&(Work::Look, name.to_owned())) };
+        tracing::warn!(definition = name, %status, "could not look after a custom resource definition; trying again");
+        let pause = self.backoff.failed((Work::Look, name.to_owned()));
+        let (again, name) = (self.again.0.clone(), name.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            // Nobody listens any more when the server stops.
+            let _ = again.send(name);
+        });
     }
 
     async fn look_after(&mut self, name: &str, entry: &Arc<Entry>) -> Result<(), Status> {
@@ -252,6 +261,7 @@ impl Controller {
         if let Some(clearing) = self.clearing.remove(name) {
             clearing.abort();
         }
+        self.backoff.forget(&(Work::Clear, name.to_owned()));
         let Some(served) = self.served.remove(name) else { return };
         self.api.custom().replace(served.group, served.plural, &[]);
         self.api.caches().remove(served.prefix).await;
@@ -263,10 +273,12 @@ impl Controller {
             return;
         }
         let (api, again, key) = (self.api.clone(), self.again.0.clone(), name.to_owned());
+        // If it fails, that is: else the definition is gone.
+        let pause = self.backoff.failed((Work::Clear, name.to_owned()));
         let task = tokio::spawn(async move {
             if let Err(status) = finalize::clear(&api, &key).await {
                 tracing::warn!(definition = key, %status, "could not clear away the objects of a definition; trying again");
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(pause).await;
                 let _ = again.send(key);
             }
         });

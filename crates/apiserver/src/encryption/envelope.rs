@@ -33,7 +33,7 @@ pub(super) struct Envelope(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// By plugin, method and outcome.
-    calls: BTreeMap<(String, &'static str, &'static str), Buckets>,
+    calls: BTreeMap<(String, &'static str, String), Buckets>,
     /// By way, plugin and the key's hash: how often, and when last.
     used: BTreeMap<(&'static str, String, String), (u64, f64)>,
     /// By plugin and the key's hash: when its status last named it.
@@ -146,26 +146,12 @@ fn now() -> f64 {
     jiff::Timestamp::now().as_duration().as_secs_f64()
 }
 
-/// Go's words for gRPC's codes.
-fn word(code: Code) -> &'static str {
+/// Go's words for gRPC's codes: tonic's, but for two.
+fn word(code: Code) -> String {
     match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
+        Code::Ok => "OK".to_owned(),
+        Code::Cancelled => "Canceled".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

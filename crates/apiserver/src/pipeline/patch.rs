@@ -4,7 +4,7 @@ use super::input::apply_strict;
 use super::resource::unsupported_patch;
 use crate::context::Warnings;
 use crate::registry::options::FieldValidation;
-use kaji_api::field::{Errors, Path};
+use kaji_api::field::{Errors, Path, printed};
 use kaji_api::schema::TypeRef;
 use kaji_api::{Status, Value, codec, patch};
 
@@ -86,20 +86,22 @@ impl Patch {
             Kind::Strategic => patch::strategic_merge_patch(ty, &mut patched, &self.body)?,
             Kind::Apply => {}
         }
+        // Upstream shows the one as Go prints it, and of the others the outcome as JSON.
         let shown = || match self.kind {
-            Kind::Strategic => self.body.clone(),
-            _ => patched.clone(),
+            Kind::Strategic => printed(&self.body),
+            _ => {
+                let mut text = Vec::new();
+                codec::write_json(&patched, &mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            }
         };
-        let unfit = |why: &str, shown: Value| {
-            let mut text = Vec::new();
-            codec::write_json(&shown, &mut text);
+        let unfit = |why: &str| {
             let mut errors = Errors::new();
-            errors.invalid(&Path::new("patch"), String::from_utf8_lossy(&text).into_owned(), why);
+            errors.invalid(&Path::new("patch"), shown(), why);
             Status::invalid("", "", "", &errors)
         };
-        let (object, strict) =
-            codec::coerce(ty, patched.clone()).map_err(|error| unfit(&error.to_string(), shown()))?;
-        apply_strict(&strict, self.validation, &self.warnings).map_err(|why| unfit(&why, shown()))?;
+        let (object, strict) = codec::coerce(ty, patched.clone()).map_err(|error| unfit(&error.to_string()))?;
+        apply_strict(&strict, self.validation, &self.warnings).map_err(|why| unfit(&why))?;
         Ok(object)
     }
 }

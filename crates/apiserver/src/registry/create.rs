@@ -3,6 +3,7 @@
 use super::{Mode, Phase, Scope, Written, metadata};
 use crate::admission::Operation;
 use crate::cache::{Entry, may_be_done, now_rfc3339, to_stored};
+use crate::strategy::Write;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use kaji_api::{Status, Value, field::Errors};
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Scope<'_> {
             false => drop(object.entry("metadata").remove("generation")),
         }
         self.ty().normalize(&mut object);
-        strategy.authorize(self.api, self.cx, &object, None).await?;
+        strategy.authorize(Write { api: self.api, cx: self.cx, new: &object, old: None }).await?;
         let mut errors = Errors::new();
         metadata::validate(&object, self.stored.namespaced, strategy.name_check(), &mut errors);
         strategy.validate(&object, &mut errors);

@@ -3,6 +3,7 @@
 use super::{Ownership, Phase, STALE, Scope, Written, create, metadata};
 use crate::admission::Operation;
 use crate::cache::{Entry, may_be_done, to_stored, unchanged};
+use crate::strategy::Write;
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Status, Value};
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl Scope<'_> {
         }
         self.prepare(mode, &mut object, &old);
         if mode == Mode::Main {
-            self.strategy().authorize(self.api, self.cx, &object, Some(&old)).await?;
+            self.strategy().authorize(Write { api: self.api, cx: self.cx, new: &object, old: Some(&old) }).await?;
         }
         self.check(mode, &object, &old)?;
         if mode != Mode::Internal {

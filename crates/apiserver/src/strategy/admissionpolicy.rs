@@ -10,10 +10,8 @@ use crate::admission::expression::compile;
 use crate::admission::expression::env::{Options, base};
 use crate::admission::policy::frame::{Envs, with_variables};
 use crate::context::RequestContext;
-use crate::server::Api;
-use crate::strategy::{Strategy, keep, simple, status_meta};
+use crate::strategy::{Authorized, Strategy, Write, keep, simple, status_meta};
 use crate::validation::{At, webhook};
-use futures::future::BoxFuture;
 use kaji_api::field::Errors;
 use kaji_api::names;
 use kaji_api::selector::{SelectorOptions, validate_label_selector};
@@ -86,14 +84,9 @@ impl Strategy for Policies {
         true
     }
 
-    fn authorize<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(if_well_formed(self, obj, old, params::may_declare(api, cx, obj, old)))
+    fn authorize<'a>(&'a self, write: Write<'a>) -> Authorized<'a> {
+        let Write { api, cx, new, old } = write;
+        Box::pin(if_well_formed(self, new, old, params::may_declare(api, cx, new, old)))
     }
 }
 
@@ -116,14 +109,9 @@ impl Strategy for Bindings {
         true
     }
 
-    fn authorize<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(if_well_formed(self, obj, old, params::may_refer(api, cx, &self.0.policies, obj, old)))
+    fn authorize<'a>(&'a self, write: Write<'a>) -> Authorized<'a> {
+        let Write { api, cx, new, old } = write;
+        Box::pin(if_well_formed(self, new, old, params::may_refer(api, cx, &self.0.policies, new, old)))
     }
 }
 

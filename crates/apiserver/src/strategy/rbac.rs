@@ -1,11 +1,10 @@
 //! Roles and bindings.
 
-use super::Strategy;
+use super::{Authorized, Strategy, Write};
 use crate::authz::{Grant, check_grant};
 use crate::context::RequestContext;
 use crate::server::Api;
 use crate::validation::{At, labels};
-use futures::future::BoxFuture;
 use kaji_api::field::Errors;
 use kaji_api::{Status, Value, names, value};
 
@@ -46,15 +45,10 @@ impl Strategy for Roles {
         true
     }
 
-    fn authorize<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
+    fn authorize<'a>(&'a self, write: Write<'a>) -> Authorized<'a> {
+        let Write { api, cx, new, old } = write;
         let resource = if self.namespaced { "roles" } else { "clusterroles" };
-        Box::pin(may_grant(api, cx, resource, obj, old))
+        Box::pin(may_grant(api, cx, resource, new, old))
     }
 }
 
@@ -137,15 +131,10 @@ impl Strategy for Bindings {
         true
     }
 
-    fn authorize<'a>(
-        &'a self,
-        api: &'a Api,
-        cx: &'a RequestContext,
-        obj: &'a Value,
-        old: Option<&'a Value>,
-    ) -> BoxFuture<'a, Result<(), Status>> {
+    fn authorize<'a>(&'a self, write: Write<'a>) -> Authorized<'a> {
+        let Write { api, cx, new, old } = write;
         let resource = if self.namespaced { "rolebindings" } else { "clusterrolebindings" };
-        Box::pin(may_grant(api, cx, resource, obj, old))
+        Box::pin(may_grant(api, cx, resource, new, old))
     }
 }
 

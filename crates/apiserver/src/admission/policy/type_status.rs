@@ -5,17 +5,15 @@
 
 use super::params::resource_of;
 use super::validating::warnings;
+use crate::backoff::Backoff;
 use crate::context::RequestContext;
 use crate::registry::Mode;
 use crate::row::Row;
 use crate::server::Api;
 use kaji_api::{GroupResource, ObjectKey, Status, Value};
-use std::time::Duration;
 
 const POLICIES: GroupResource = GroupResource::of("admissionregistration.k8s.io", "validatingadmissionpolicies");
 const MANAGER: &str = "validatingadmissionpolicy-status";
-/// Pause before all policies are looked at again after one could not be written.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Follows the policies until the server stops.
 pub(crate) async fn run(api: Api) {
@@ -29,10 +27,11 @@ pub(crate) async fn run(api: Api) {
 async fn follow(api: &Api) {
     let mut cx = RequestContext::system();
     MANAGER.clone_into(&mut cx.field_manager);
+    let mut backoff = Backoff::default();
     loop {
         let Some((mut policies, mut changes)) = api.subscribe(&POLICIES) else { return };
         // Until the cache starts over: then so does this.
-        while look_at(api, &cx, &policies).await {
+        while look_at(api, &cx, &policies, &mut backoff).await {
             let Some(changed) = changes.next().await else { break };
             policies = changed.into_iter().filter_map(|changed| changed.object).collect();
         }
@@ -40,16 +39,16 @@ async fn follow(api: &Api) {
 }
 
 /// False where something has to be tried again.
-async fn look_at(api: &Api, cx: &RequestContext, policies: &[Value]) -> bool {
+async fn look_at(api: &Api, cx: &RequestContext, policies: &[Value], backoff: &mut Backoff<String>) -> bool {
     for policy in policies.iter().filter(|policy| is_due(policy)) {
         match write(api, cx, policy).await {
             // Another state comes by itself.
             Err(status) if !matches!(status.code, 404 | 409) => {
                 tracing::warn!(policy = policy.name(), %status, "could not write what is wrong with a policy's types; trying again");
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(backoff.failed(policy.name().to_owned())).await;
                 return false;
             }
-            _ => {}
+            _ => backoff.forget(&policy.name().to_owned()),
         }
     }
     true

@@ -115,7 +115,8 @@ impl Session {
         };
         let outcome = async {
             tokio::join!(self.copy(STDOUT, stdout, out), self.copy(STDERR, stderr, out));
-            outcome(&collect(&mut error).await)
+            let message = collect(&mut error).await;
+            if self.channels.closes { outcome(&message) } else { passed(&message) }
         };
         tokio::select! {
             outcome = outcome => Some(outcome),
@@ -236,7 +237,16 @@ async fn collect(stream: &mut spdy::Reader) -> BytesMut {
     all
 }
 
-/// What the client is told of what the error stream says.
+/// What clients of older protocols are told: what the error stream says. Upstream passes these on to the kubelet unread.
+fn passed(message: &[u8]) -> Value {
+    match kaji_api::codec::parse_json(message) {
+        Ok(status) if !status["status"].str().is_empty() => status,
+        _ => outcome(message),
+    }
+}
+
+/// What clients from version 5 on are told of what the error stream says: a failure is an internal error, even if its
+/// message says so already.
 fn outcome(message: &[u8]) -> Value {
     if message.is_empty() {
         return success();
@@ -309,7 +319,12 @@ mod tests {
              command terminated with exit code 3\",\"reason\":\"NonZeroExitCode\",\
              \"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"3\"}]}}"
         );
-        assert!(told(r#"{"status":"Failure","message":"no"}"#).contains("Internal error occurred: no"));
+        let failed =
+            r#"{"status":"Failure","message":"Internal error occurred: no","reason":"InternalError","code":500}"#;
+        assert_eq!(outcome(failed.as_bytes())["message"].str(), "Internal error occurred: Internal error occurred: no");
+        let older = passed(failed.as_bytes());
+        assert_eq!((older["message"].str(), older["code"].as_i64()), ("Internal error occurred: no", Some(500)));
+        assert_eq!(passed(b""), success());
         assert!(told("{").contains("error stream protocol error"));
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Channels {
     /// Protocols before 4 tell errors as text, and success not at all.
     pub(super) tells_status: bool,
     /// From 5 on one channel can be closed before the others.
-    closes: bool,
+    pub(super) closes: bool,
 }
 
 /// The protocols of remote commands.
