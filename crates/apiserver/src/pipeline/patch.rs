@@ -88,7 +88,7 @@ impl Patch {
         }
         // Upstream shows the one as Go prints it, and of the others the outcome as JSON.
         let shown = || match self.kind {
-            Kind::Strategic => printed(&self.body),
+            Kind::Strategic => printed(&without_nulls(&self.body)),
             _ => {
                 let mut text = Vec::new();
                 codec::write_json(&patched, &mut text);
@@ -103,5 +103,16 @@ impl Patch {
         let (object, strict) = codec::coerce(ty, patched.clone()).map_err(|error| unfit(&error.to_string()))?;
         apply_strict(&strict, self.validation, &self.warnings).map_err(|why| unfit(&why))?;
         Ok(object)
+    }
+}
+
+/// A patch without what it takes away: upstream has taken that out of it by the time it shows it.
+fn without_nulls(patch: &Value) -> Value {
+    match patch {
+        Value::Object(_) => {
+            let kept = patch.entries().filter(|(_, value)| !value.is_null());
+            kept.map(|(name, value)| (name.to_owned(), without_nulls(value))).collect()
+        }
+        other => other.clone(),
     }
 }

@@ -284,6 +284,12 @@ async fn json_and_strategic_patches() {
     assert!(unknown.contains("application/json-patch+json, application/merge-patch+json"), "{unknown}");
     let odd = s.merge(&format!("{path}?fieldValidation=Strict"), &json!({"extra": 1})).await.message(422);
     assert!(odd.contains("strict decoding error: unknown field \"extra\""), "{odd}");
+    let strategic = json!({"extra": 1, "data": {"b": "x", "a": null}});
+    let strict = format!("{path}?fieldValidation=Strict");
+    let odd = s.send("PATCH", &strict, "application/strategic-merge-patch+json", &strategic).await.fails(422);
+    let text = " \"\" is invalid: patch: Invalid value: \"map[data:map[b:x] extra:1]\": strict decoding error: unknown field \"extra\"";
+    assert_eq!(odd["message"], text);
+    assert_eq!(odd["details"].get("kind"), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
