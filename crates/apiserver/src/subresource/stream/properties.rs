@@ -33,7 +33,7 @@ pub fn websocket(data: &[u8]) {
     while let Ok(message) = socket.read() {
         for channels in PROTOCOLS {
             if let Said::Data(channel, bytes) = channels.decode(message.clone()) {
-                let fits = channels.encoding == Encoding::Binary || channel < 200;
+                let fits = channels.encoding == Encoding::Binary || channel < 0x80 - b'0';
                 if fits {
                     assert_eq!(channels.decode(channels.encode(channel, &bytes)), Said::Data(channel, bytes));
                 }
