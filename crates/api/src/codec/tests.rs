@@ -206,9 +206,10 @@ fn yaml_folds_long_lines() {
 
 #[test]
 fn yaml_reads_what_kubectl_reads() {
-    let parsed = parse_yaml(b"a: yes\nb: 0644\nc: &x {d: 1}\ne: *x\nf: 1.5\ng: \"yes\"\nh: ~\n1: x\n");
+    let parsed =
+        parse_yaml(b"a: yes\nb: 0644\nc: &x {d: 1}\ne: *x\nf: 1.5\ng: \"yes\"\nh: ~\n1: x\ni: [9.0, 1e3, 1e19]\n");
     let expected = crate::value!({
-        "a": true, "b": 420, "c": {"d": 1}, "e": {"d": 1}, "f": (Value::Float(1.5)), "g": "yes", "h": null, "1": "x"
+        "a": true, "b": 420, "c": {"d": 1}, "e": {"d": 1}, "f": (Value::Float(1.5)), "g": "yes", "h": null, "1": "x", "i": [9, 1000, (Value::Float(1e19))]
     });
     assert_eq!(parsed, Ok(expected));
 }

@@ -15,7 +15,21 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 /// YAML of one document to an untyped value: YAML 1.1 booleans and octal numbers, the last of equal keys, bounded
 /// aliases.
 pub fn parse_yaml(bytes: &[u8]) -> Result<Value, DecodeError> {
-    parse(bytes, DuplicateKeyPolicy::LastWins)
+    let mut value = parse(bytes, DuplicateKeyPolicy::LastWins)?;
+    whole(&mut value);
+    Ok(value)
+}
+
+/// Floats without a fraction are integers: upstream makes JSON of YAML, and Go writes `9.0` as `9` there.
+fn whole(value: &mut Value) {
+    const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
+    match value {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and within the range")]
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < TOO_LARGE => *value = Value::Int(*f as i64),
+        Value::Array(items) => items.iter_mut().for_each(whole),
+        Value::Object(object) => object.0.iter_mut().for_each(|(_, value)| whole(value)),
+        _ => {}
+    }
 }
 
 /// Says which keys stand more than once in a mapping of a YAML document, with the lines of the values that are lost.
