@@ -106,8 +106,8 @@ fn free_name(path: &Path, now: Timestamp) -> PathBuf {
     let mut at = now;
     loop {
         let backup = path.with_file_name(format!("{prefix}{}{ending}", at.strftime(STAMP)));
-        // Two within a millisecond must not overwrite each other.
-        if !backup.exists() {
+        // Two within a millisecond must not overwrite each other, nor what has become of them.
+        if !backup.exists() && !compressed(&backup).exists() {
             return backup;
         }
         at += 1.millisecond();
@@ -145,9 +145,15 @@ fn clear(path: &Path, limits: &Limits, now: Timestamp) -> io::Result<()> {
     Ok(())
 }
 
+/// The name of a file when it is compressed.
+fn compressed(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".gz");
+    name.into()
+}
+
 fn compress(file: &Path) -> io::Result<()> {
-    let mut target = file.as_os_str().to_owned();
-    target.push(".gz");
+    let target = compressed(file);
     // A half-written one of a crash is written anew: the original goes only when the copy is whole.
     let out = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&target)?;
     let mut encoder = GzEncoder::new(out, Compression::default());
@@ -186,6 +192,16 @@ mod tests {
         let mut text = String::new();
         flate2::read::GzDecoder::new(newest).read_to_string(&mut text).unwrap();
         assert_eq!(text, "fourth\n");
+    }
+
+    #[test]
+    fn files_put_aside_at_once_have_names_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
+        fs::write(dir.path().join("audit-2026-01-10T00-00-00.000.log"), "x").unwrap();
+        fs::write(dir.path().join("audit-2026-01-10T00-00-00.001.log.gz"), "x").unwrap();
+        assert_eq!(free_name(&path, now), dir.path().join("audit-2026-01-10T00-00-00.002.log"));
     }
 
     #[test]
