@@ -31,6 +31,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kaji_client::{Client, Informer, Informers};
 use parking_lot::RwLock;
 use server::Server;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
@@ -98,6 +99,20 @@ pub async fn run_with(informers: &Informers, config: Config, shutdown: Cancellat
     Ok(())
 }
 
+/// UDP and TCP on one address. With port 0, TCP follows where UDP landed; where somebody has that port, another is tried.
+async fn pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    const TRIES: usize = 16;
+    let mut left = if address.port() == 0 { TRIES } else { 1 };
+    loop {
+        left -= 1;
+        let udp = UdpSocket::bind(address).await?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Err(error) if left > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return Ok((udp, bound?)),
+        }
+    }
+}
+
 struct Sockets {
     udp: Vec<Arc<UdpSocket>>,
     tcp: Vec<TcpListener>,
@@ -107,12 +122,9 @@ impl Sockets {
     async fn bind(addresses: &[SocketAddr]) -> Result<Self, Error> {
         let mut sockets = Self { udp: Vec::new(), tcp: Vec::new() };
         for address in addresses.iter().copied() {
-            let failed = |cause| Error::Listen { address, cause };
-            let udp = UdpSocket::bind(address).await.map_err(failed)?;
-            // With port 0, TCP follows where UDP landed.
-            let address = udp.local_addr().map_err(failed)?;
-            sockets.tcp.push(TcpListener::bind(address).await.map_err(failed)?);
+            let (udp, tcp) = pair(address).await.map_err(|cause| Error::Listen { address, cause })?;
             sockets.udp.push(Arc::new(udp));
+            sockets.tcp.push(tcp);
         }
         Ok(sockets)
     }
