@@ -26,17 +26,14 @@ impl Origins {
 
     /// The origin of a request that may call.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        if self.0.is_empty() {
-            return None;
-        }
         let origin = headers.get(ORIGIN)?;
         origin.to_str().is_ok_and(|text| self.0.is_match(text)).then(|| origin.clone())
     }
 }
 
 pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    let Some(origin) = api.origins().allowed(request.headers()) else { return next.run(request) };
     Box::pin(async move {
-        let Some(origin) = api.origins().allowed(request.headers()) else { return next.run(request).await };
         let mut response = match *request.method() {
             // Asked before the call itself.
             Method::OPTIONS => {

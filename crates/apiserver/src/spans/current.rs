@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::span::Span;
 use super::wire::proto::KeyValue;
 use super::wire::proto::span::Kind;
+use futures::future::Either;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
 use tokio::task::futures::TaskLocalFuture;
@@ -80,11 +81,13 @@ pub(crate) fn client(method: &Method, url: impl FnOnce() -> String) -> Option<Ar
     recording().map(|span| span.child(format!("HTTP {method}"), Kind::Client, attributes::client(method, &url())))
 }
 
-/// Does work as part of a span, which ends with it; without one as part of what there is. (No `async fn`: the work's
-/// future would be held twice.)
-pub(crate) fn within<F: Future>(span: Option<Arc<Span>>, work: F) -> TaskLocalFuture<Trace, F> {
-    let outer = || CURRENT.try_with(Trace::clone).unwrap_or_default();
-    within_trace(span.map_or_else(outer, Trace::Recording), work)
+/// Does work as part of a span, which ends with it; without one as part of what there is, which costs nothing. (No
+/// `async fn`: the work's future would be held twice.)
+pub(crate) fn within<F: Future>(span: Option<Arc<Span>>, work: F) -> Either<TaskLocalFuture<Trace, F>, F> {
+    match span {
+        Some(span) => Either::Left(within_trace(Trace::Recording(span), work)),
+        None => Either::Right(work),
+    }
 }
 
 /// Does work as part of a trace.
