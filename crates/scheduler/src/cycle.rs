@@ -3,6 +3,7 @@
 use crate::nodes::{NodeInfo, Snapshot, spec_of};
 use crate::plugins::inter_pod::InterPod;
 use crate::plugins::spread::Spread;
+use crate::plugins::spread::preferred::Preferred;
 use crate::requests::{Amounts, pod_requests, scored_requests};
 use k8s_openapi::api::core::v1::{NodeSelector, Pod, PodSpec};
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(crate) struct Cycle<'a> {
     pub(crate) requests: Amounts,
     pub(crate) scored: Amounts,
     pub(crate) spread: Spread,
+    pub(crate) preferred: Preferred,
     pub(crate) inter_pod: InterPod,
     /// Why no node can do, or what the pod's volumes demand of nodes.
     pub(crate) volumes: Result<Vec<NodeSelector>, String>,
@@ -37,6 +39,7 @@ impl<'a> Cycle<'a> {
             requests: pod_requests(pod),
             scored: scored_requests(pod),
             spread: Spread::new(pod, spec, nodes),
+            preferred: Preferred::default(),
             inter_pod: InterPod::new(pod, spec, nodes, namespaces),
             volumes,
             namespaces,
@@ -45,6 +48,12 @@ impl<'a> Cycle<'a> {
             nodes,
         }
     }
+
+    /// The same, with wishes for how the pod should be spread.
+    pub(crate) fn preferring(self, preferred: Preferred) -> Self {
+        Cycle { preferred, ..self }
+    }
+
     /// Looks at the cluster as if `new` stood in the place of `old`, for filters; scores are stale afterwards.
     pub(crate) fn swap(&mut self, old: &Arc<NodeInfo>, new: &Arc<NodeInfo>) {
         self.spread.swap(self.pod, self.spec, old, new);

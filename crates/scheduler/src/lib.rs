@@ -8,7 +8,9 @@ mod bind;
 mod cycle;
 mod decide;
 mod evict;
+mod groups;
 mod nodes;
+mod owners;
 mod plugins;
 mod preempt;
 mod queue;
@@ -26,6 +28,8 @@ use kaji_client::event::Recorder;
 use kaji_client::informer::Change;
 use kaji_client::{Client, Informers, ObjectKey};
 use nodes::Nodes;
+use owners::Owners;
+use plugins::spread::preferred::Preferred;
 use preempt::Room;
 use queue::{Queue, Waiting, Wake};
 use std::sync::Arc;
@@ -73,6 +77,7 @@ pub fn run(client: Client, config: Config, shutdown: CancellationToken) -> BoxFu
 struct Scheduler {
     config: Config,
     informers: Informers,
+    owners: Owners,
     nodes: Arc<Nodes>,
     queue: Arc<Queue>,
     binder: Arc<Binder>,
@@ -88,7 +93,8 @@ impl Scheduler {
             Evictor::new(client.clone(), recorder.clone(), nodes.clone(), queue.clone(), &config.scheduler_name);
         let binder = Binder::new(client.clone(), recorder, nodes.clone(), queue.clone(), config.concurrent_bindings);
         let informers = Informers::new(client);
-        Scheduler { config, informers, nodes, queue, binder: Arc::new(binder), evictor: Arc::new(evictor) }
+        let owners = Owners::follow(informers.clone());
+        Scheduler { config, informers, owners, nodes, queue, binder: Arc::new(binder), evictor: Arc::new(evictor) }
     }
 
     /// Lets every change reach the snapshot, and wake the pods that wait for such a change.
@@ -115,6 +121,7 @@ impl Scheduler {
         self.informers.of::<PersistentVolume>().synced().await;
         self.informers.of::<Namespace>().synced().await;
         self.informers.of::<PodDisruptionBudget>().synced().await;
+        self.owners.synced().await;
     }
 
     /// Pods that waited for five minutes are tried again, whatever happened.
@@ -177,8 +184,12 @@ impl Scheduler {
             let namespace = namespaces.get(&ObjectKey::new("", name))?;
             Some(namespace.metadata.labels.clone().unwrap_or_default())
         };
-        let demands = volumes.demands(pod, nodes::spec_of(pod));
-        let mut cycle = Cycle::new(pod, &nodes, &labels, demands);
+        let spec = nodes::spec_of(pod);
+        let demands = volumes.demands(pod, spec);
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let belonging = || self.owners.selector_of(pod);
+        let preferred = Preferred::new(pod, spec, belonging, |selector| self.nodes.counts(namespace, selector));
+        let mut cycle = Cycle::new(pod, &nodes, &labels, demands).preferring(preferred);
         decide(&cycle, start).map_err(|refusal| {
             let budgets = || self.informers.of::<PodDisruptionBudget>().list();
             let room = preempt::make_room(&mut cycle, &refusal.crowded, budgets);

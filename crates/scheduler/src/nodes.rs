@@ -1,8 +1,10 @@
 //! The nodes with what runs on them, as the scheduler sees them: the informers' state and the decisions that
 //! have not come back yet.
 
+use crate::groups::{Counts, Groups};
 use crate::requests::{Amounts, pod_requests, scored_requests};
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
+use kaji_api::selector::LabelSelector;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -46,6 +48,8 @@ struct State {
     assumed: HashMap<String, String>,
     /// Pods that wait for the room they have made, and where, by uid.
     nominated: HashMap<String, (String, Arc<Pod>)>,
+    /// Placed pods, counted per node for selectors.
+    groups: Groups,
 }
 
 impl NodeInfo {
@@ -63,12 +67,12 @@ impl NodeInfo {
     }
 
     /// Takes a pod off the node.
-    pub(crate) fn take(&mut self, uid: &str) {
-        if let Some(placed) = self.pods.remove(uid) {
-            self.requested.subtract(&placed.requests);
-            self.scored.subtract(&placed.scored);
-            self.affine -= usize::from(placed.has_affinity);
-        }
+    pub(crate) fn take(&mut self, uid: &str) -> Option<Placed> {
+        let placed = self.pods.remove(uid)?;
+        self.requested.subtract(&placed.requests);
+        self.scored.subtract(&placed.scored);
+        self.affine -= usize::from(placed.has_affinity);
+        Some(placed)
     }
 }
 
@@ -125,6 +129,14 @@ impl Nodes {
             }
         }
         snapshot
+    }
+
+    /// The pods of a namespace that a selector selects, per node; those that only wait for room are not counted.
+    pub(crate) fn counts(&self, namespace: &str, selector: &LabelSelector) -> Arc<Counts> {
+        let State { groups, nodes, .. } = &mut *self.0.lock();
+        groups.count(namespace, selector, || {
+            nodes.values().flat_map(|node| node.pods.values().map(|placed| (node.name.as_str(), &*placed.pod)))
+        })
     }
 
     /// Keeps room for a pod on a node; an empty name gives it up.
@@ -204,6 +216,8 @@ impl State {
 
     fn put(&mut self, uid: &str, node: &str, pod: Arc<Pod>) {
         self.nominated.remove(uid);
+        self.displace(uid);
+        self.groups.put(node, &pod);
         self.info(node).put(uid, Placed::new(pod));
         self.places.insert(uid.to_owned(), node.to_owned());
     }
@@ -211,11 +225,19 @@ impl State {
     fn remove(&mut self, uid: &str) {
         self.nominated.remove(uid);
         self.assumed.remove(uid);
+        self.displace(uid);
+    }
+
+    /// Takes a pod from its place, if it has one.
+    fn displace(&mut self, uid: &str) {
         let Some(node) = self.places.remove(uid) else { return };
         let info = self.info(&node);
-        info.take(uid);
+        let placed = info.take(uid);
         if info.node.is_none() && info.pods.is_empty() {
             self.nodes.remove(&node);
+        }
+        if let Some(placed) = placed {
+            self.groups.take(&node, &placed.pod);
         }
     }
 }

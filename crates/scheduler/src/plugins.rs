@@ -70,7 +70,7 @@ pub(crate) const SCORERS: &[Scorer] = &[
     Scorer { weight: 3, score: taints::score },
     Scorer { weight: 2, score: affinity::score },
     Scorer { weight: 1, score: resources::least_allocated },
-    Scorer { weight: 2, score: spread::score },
+    Scorer { weight: 2, score: spread::preferred::score },
     Scorer { weight: 2, score: inter_pod::score },
     Scorer { weight: 1, score: resources::balanced },
     Scorer { weight: 1, score: node::image_locality },

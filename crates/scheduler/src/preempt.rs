@@ -104,7 +104,7 @@ fn victims(
     }
     lesser.sort_by_key(|placed| importance(&placed.pod));
     let mut trial = Trial { cycle, before: node.clone(), now: node.clone() };
-    trial.change(|node| lesser.iter().for_each(|placed| node.take(uid_of(placed))));
+    trial.change(|node| lesser.iter().for_each(|placed| drop(node.take(uid_of(placed)))));
     let verdict = trial.fits();
     let mut plan = Plan { node: node.name.clone(), victims: Vec::new(), violations: 0 };
     if verdict.is_ok() {
@@ -113,7 +113,7 @@ fn victims(
         for (placed, counts) in protected.iter().map(|p| (p, 1)).chain(free.iter().map(|p| (p, 0))) {
             trial.change(|node| node.put(uid_of(placed), placed.clone()));
             if trial.fits().is_err() {
-                trial.change(|node| node.take(uid_of(placed)));
+                trial.change(|node| drop(node.take(uid_of(placed))));
                 plan.victims.push(placed.pod.clone());
                 plan.violations += counts;
             }

@@ -1,8 +1,10 @@
 //! Tables over whole decisions.
 
 use super::*;
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, spec_of};
+use crate::plugins::spread::preferred::{Preferred, score};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kaji_api::selector::LabelSelector;
 use serde_json::{Value, json};
 
 fn node(name: &str, labels: Value, spec: Value, allocatable: Value) -> Arc<Node> {
@@ -28,6 +30,16 @@ fn pod(name: &str, labels: Value, spec: Value) -> Arc<Pod> {
 
 /// Places `wanted` among nodes that run `placed` (node, pod).
 fn place(nodes: &[Arc<Node>], placed: &[(&str, Arc<Pod>)], wanted: &Pod) -> Result<String, String> {
+    place_with(nodes, placed, wanted, "")
+}
+
+/// The same, where `belonging` selects the pods that belong with it.
+fn place_with(
+    nodes: &[Arc<Node>],
+    placed: &[(&str, Arc<Pod>)],
+    wanted: &Pod,
+    belonging: &str,
+) -> Result<String, String> {
     let state = Nodes::default();
     for node in nodes {
         state.set_node(node.metadata.name.as_deref().unwrap(), Some(node.clone()));
@@ -36,7 +48,9 @@ fn place(nodes: &[Arc<Node>], placed: &[(&str, Arc<Pod>)], wanted: &Pod) -> Resu
         state.assume(pod, name);
     }
     let snapshot = state.snapshot();
-    let cycle = Cycle::new(wanted, &snapshot, &|_| None, Ok(Vec::new()));
+    let belonging = || LabelSelector::parse(belonging).unwrap();
+    let preferred = Preferred::new(wanted, spec_of(wanted), belonging, |selector| state.counts("n", selector));
+    let cycle = Cycle::new(wanted, &snapshot, &|_| None, Ok(Vec::new())).preferring(preferred);
     decide(&cycle, &mut 0).map(|fit| fit.node).map_err(|no| no.message)
 }
 
@@ -113,6 +127,64 @@ fn pods_spread_over_zones() {
     assert_eq!(place(&nodes, &[("a1", web("x"))], &web("p")).unwrap(), "b1");
     let unlabelled = [node("n", json!({}), json!({}), room())];
     assert!(place(&unlabelled, &[], &web("p")).unwrap_err().contains("(missing required label)"));
+}
+
+/// Scores of upstream's plugin for the same pods and nodes, worked out by its formula.
+#[test]
+fn pods_that_belong_together_spread_without_saying_so() {
+    let host = |name: &str, zone: Option<&str>| {
+        let mut labels = json!({"kubernetes.io/hostname": name});
+        zone.iter().for_each(|zone| labels["topology.kubernetes.io/zone"] = json!(zone));
+        node(name, labels, json!({}), room())
+    };
+    let zoned = [host("a1", Some("a")), host("a2", Some("a")), host("b1", Some("b"))];
+    let bare = [host("a1", None), host("a2", None), host("b1", None)];
+    let partly = [host("a1", Some("a")), host("a2", None), host("b1", Some("b"))];
+    let web = |name: &str| pod(name, json!({"app": "web"}), json!({}));
+    let gone = |name: &str| {
+        let mut pod = (*web(name)).clone();
+        let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
+        Arc::new(pod)
+    };
+    let said = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {"app": "web"}}}]});
+    let insisting = json!({"topologySpreadConstraints": [{"maxSkew": 9, "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}]});
+    let anything = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}]});
+    type Case<'a> = (&'a str, &'a [Arc<Node>], Vec<(&'a str, Arc<Pod>)>, Value, &'a str, [i64; 3]);
+    let cases: [Case<'_>; 9] = [
+        ("nothing runs", &zoned, vec![], json!({}), "app=web", [100, 100, 100]),
+        // a1: 1 × ln 5 + 2 + 1 × ln 4 + 4 = 9; a2: 2 + 1.39 + 4 = 7; b1: 6.
+        ("one in zone a", &zoned, vec![("a1", web("x"))], json!({}), "app=web", [66, 88, 100]),
+        ("one, no zones", &bare, vec![("a1", web("x"))], json!({}), "app=web", [50, 100, 100]),
+        // a1: 1.61 + 2 + 1.61 + 4 = 9; a2: 2; b1: 2 + 4 = 6. Those without a zone are one of three.
+        ("one, some zones", &partly, vec![("a1", web("x"))], json!({}), "app=web", [22, 100, 55]),
+        ("nobody belongs", &zoned, vec![("a1", web("x"))], json!({}), "", [0, 0, 0]),
+        ("others do not count", &zoned, vec![("a1", web("x"))], json!({}), "app=db", [100, 100, 100]),
+        ("what ends does not count", &zoned, vec![("a1", gone("x"))], json!({}), "app=web", [100, 100, 100]),
+        ("a wish of its own", &zoned, vec![("a1", web("x"))], said, "tier", [0, 100, 100]),
+        ("only insisting", &zoned, vec![("a1", web("x"))], insisting, "app=web", [0, 0, 0]),
+    ];
+    let scores = |nodes: &[Arc<Node>], placed: &[(&str, Arc<Pod>)], spec: Value, belonging: &str| {
+        let state = Nodes::default();
+        nodes.iter().for_each(|n| state.set_node(n.metadata.name.as_deref().unwrap(), Some(n.clone())));
+        placed.iter().for_each(|(name, pod)| state.assume(pod, name));
+        let (snapshot, wanted) = (state.snapshot(), pod("p", json!({"app": "web"}), spec));
+        let belonging = || LabelSelector::parse(belonging).unwrap();
+        let preferred = Preferred::new(&wanted, spec_of(&wanted), belonging, |selector| state.counts("n", selector));
+        let cycle = Cycle::new(&wanted, &snapshot, &|_| None, Ok(Vec::new())).preferring(preferred);
+        score(&cycle, &snapshot.iter().collect::<Vec<_>>())
+    };
+    for (name, nodes, placed, spec, belonging, want) in cases {
+        assert_eq!(scores(nodes, &placed, spec, belonging), want, "{name}");
+    }
+    let everything = scores(&zoned, &[("a1", web("x"))], anything, "");
+    assert_eq!(everything, [100, 100, 100], "a selector of everything counts nothing");
+    // The emptier node is not the better one where its zone is full.
+    let crowd: Vec<_> = ["x", "y", "z"].into_iter().map(|name| ("a1", web(name))).collect();
+    assert_eq!(place_with(&zoned, &crowd, &web("p"), "app=web").unwrap(), "b1");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! PodTopologySpread.
 
+pub(crate) mod preferred;
+
 use super::{MAX, No, affinity, taints};
 use crate::cycle::Cycle;
+use crate::groups::selects;
 use crate::nodes::{NodeInfo, Placed, Snapshot};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, TopologySpreadConstraint};
 use kaji_api::selector::{LabelSelector, Operator, Requirement};
@@ -20,23 +23,18 @@ struct Constraint {
     counts: HashMap<String, i64>,
 }
 
-/// The pod's constraints.
+/// The constraints that the pod insists on.
 #[derive(Default)]
 pub(crate) struct Spread {
     required: Vec<Constraint>,
-    preferred: Vec<Constraint>,
 }
 
 impl Spread {
     pub(crate) fn new(pod: &Pod, spec: &PodSpec, nodes: &Snapshot) -> Self {
         let all = spec.topology_spread_constraints.as_deref().unwrap_or_default();
-        let (required, preferred): (Vec<_>, Vec<_>) = all.iter().partition(|c| c.when_unsatisfiable == "DoNotSchedule");
-        let keys = |list: &[&TopologySpreadConstraint]| list.iter().map(|c| c.topology_key.clone()).collect::<Vec<_>>();
-        let (required_keys, preferred_keys) = (keys(&required), keys(&preferred));
-        Spread {
-            required: required.iter().map(|c| count(c, pod, spec, nodes, &required_keys)).collect(),
-            preferred: preferred.iter().map(|c| count(c, pod, spec, nodes, &preferred_keys)).collect(),
-        }
+        let required: Vec<_> = all.iter().filter(|c| c.when_unsatisfiable == "DoNotSchedule").collect();
+        let keys: Vec<String> = required.iter().map(|c| c.topology_key.clone()).collect();
+        Spread { required: required.iter().map(|c| count(c, pod, spec, nodes, &keys)).collect() }
     }
 
     /// Counts one node anew, as if `new` stood in the place of `old`.
@@ -71,9 +69,9 @@ fn selector_of(constraint: &TopologySpreadConstraint, pod: &Pod) -> LabelSelecto
     if requirements.len() == before { selector } else { LabelSelector::of(requirements) }
 }
 
-fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
-    let labels = pod.metadata.labels.as_ref();
-    selector.matches(|key| labels.and_then(|l| l.get(key)).map(String::as_str))
+/// What a policy says; `default`: where it says nothing.
+fn honors(policy: &Option<String>, default: bool) -> bool {
+    policy.as_deref().map_or(default, |p| p == "Honor")
 }
 
 fn count(
@@ -84,12 +82,13 @@ fn count(
     keys: &[String],
 ) -> Constraint {
     let selector = selector_of(constraint, pod);
+    // Upstream counts nothing for a selector that selects everything (`countPodsMatchSelector`).
     let counted = |placed: &&Placed| {
-        placed.pod.metadata.namespace == pod.metadata.namespace
+        !selector.is_everything()
+            && placed.pod.metadata.namespace == pod.metadata.namespace
             && placed.pod.metadata.deletion_timestamp.is_none()
             && selects(&selector, &placed.pod)
     };
-    let honors = |policy: &Option<String>, default: bool| policy.as_deref().map_or(default, |p| p == "Honor");
     let mut counts: HashMap<String, i64> = HashMap::new();
     for node in nodes {
         let fits = (!honors(&constraint.node_affinity_policy, true) || affinity::required(spec, node))
@@ -133,32 +132,4 @@ pub(super) fn filter(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), No> {
         }
     }
     Ok(())
-}
-
-/// Few matching pods in a node's domains are better; keys with many domains weigh more.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of pods and domains")]
-pub(super) fn score(cycle: &Cycle<'_>, nodes: &[&Arc<NodeInfo>]) -> Vec<i64> {
-    let constraints = &cycle.spread.preferred;
-    if constraints.is_empty() {
-        return vec![0; nodes.len()];
-    }
-    let raw = |node: &&Arc<NodeInfo>| -> Option<i64> {
-        let mut sum = 0.0;
-        for constraint in constraints {
-            let domain = node.label(&constraint.key)?;
-            let size = if constraint.key == HOSTNAME { nodes.len() } else { constraint.counts.len() };
-            let here = constraint.counts.get(domain).copied().unwrap_or_default() as f64;
-            sum += here * ((size + 2) as f64).ln() + (constraint.max_skew - 1) as f64;
-        }
-        Some(sum.round() as i64)
-    };
-    let scores: Vec<Option<i64>> = nodes.iter().map(raw).collect();
-    let known = || scores.iter().flatten().copied();
-    let (least, most) = (known().min().unwrap_or_default(), known().max().unwrap_or_default());
-    let stretch = |score: &Option<i64>| match score {
-        None => 0,
-        Some(_) if most == 0 => MAX,
-        Some(score) => MAX * (most + least - score) / most,
-    };
-    scores.iter().map(stretch).collect()
 }
