@@ -221,7 +221,7 @@ impl Sealer {
         let Some((plugin, at)) = found else { return };
         let mut pause = Duration::from_millis(500);
         loop {
-            match plugin.prepare(&stored[at..]).await {
+            match Box::pin(plugin.prepare(&stored[at..])).await {
                 Ok(()) => return,
                 // Opening says the same, and is logged.
                 Err(PrepareError::Never(_)) => return,

@@ -1,7 +1,7 @@
 //! LimitRanger: the limit ranges of a namespace fill in what containers leave out, and bound what containers,
 //! pods and claims ask for (upstream `plugin/pkg/admission/limitranger`).
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, content};
 use crate::authz::rbac::aggregate;
 use crate::validation::resources::{self, quantity};
 use futures::future::BoxFuture;
@@ -26,19 +26,20 @@ impl Plugin for LimitRanger {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !applies(a) || a.target.resource.plural != "pods" {
+            return content();
+        }
         Box::pin(async move {
-            if applies(a) && a.target.resource.plural == "pods" {
-                ranges(a).await?.iter().for_each(|range| fill_in(a.object, range));
-            }
+            ranges(a).await?.iter().for_each(|range| fill_in(a.object, range));
             Ok(())
         })
     }
 
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !applies(a) {
+            return content();
+        }
         Box::pin(async move {
-            if !applies(a) {
-                return Ok(());
-            }
             for range in ranges(a).await? {
                 let wrong = match a.target.resource.plural {
                     "pods" => check_pod(&range, &a.object["spec"]),

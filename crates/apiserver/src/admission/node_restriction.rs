@@ -5,7 +5,7 @@ mod pod;
 mod token;
 
 use super::certificates::Subject;
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, content};
 use futures::future::BoxFuture;
 use kaji_api::field::quoted;
 use kaji_api::{GroupResource, Status, Value};
@@ -38,8 +38,8 @@ impl Plugin for NodeRestriction {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        let Some(node) = crate::authz::node_name(&a.cx.user) else { return content() };
         Box::pin(async move {
-            let Some(node) = crate::authz::node_name(&a.cx.user) else { return Ok(()) };
             if a.operation == Operation::Connect {
                 return Ok(());
             }

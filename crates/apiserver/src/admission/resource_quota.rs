@@ -71,7 +71,7 @@ async fn check(a: &Attributes<'_>, limits: &[Limited]) -> Result<(), Status> {
     for (quota, cost) in charges {
         let key = quota.key();
         let cx = RequestContext::system();
-        let written = a.api.update(Mode::Status, &cx, &QUOTAS, &key, &|quota| charge(a, quota, &cost)).await;
+        let written = Box::pin(a.api.update(Mode::Status, &cx, &QUOTAS, &key, &|quota| charge(a, quota, &cost))).await;
         match written {
             // Taken away meanwhile: it limits nothing any more.
             Err(status) if status.reason == "NotFound" => {}

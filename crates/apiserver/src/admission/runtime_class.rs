@@ -1,6 +1,6 @@
 //! RuntimeClass: a pod gets the overhead and the placement of its runtime class.
 
-use super::{Attributes, Plugin};
+use super::{Attributes, Plugin, content};
 use crate::validation::resources::quantity;
 use futures::future::BoxFuture;
 use kaji_api::field::quoted;
@@ -20,10 +20,11 @@ impl Plugin for RuntimeClass {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !a.creates_pod() {
+            return content();
+        }
         Box::pin(async move {
-            if a.creates_pod()
-                && let Some(class) = class(a).await?
-            {
+            if let Some(class) = class(a).await? {
                 give_overhead(a, &class)?;
                 give_placement(a, &class)?;
             }
@@ -32,10 +33,10 @@ impl Plugin for RuntimeClass {
     }
 
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !a.creates_pod() {
+            return content();
+        }
         Box::pin(async move {
-            if !a.creates_pod() {
-                return Ok(());
-            }
             let class = class(a).await?;
             let own = &a.object["spec"]["overhead"];
             match class.as_ref().and_then(|c| c.get("overhead")) {

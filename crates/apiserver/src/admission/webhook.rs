@@ -24,7 +24,7 @@ mod validate;
 pub(crate) use metrics::Metrics;
 
 use super::configuration::{Strict, expect_kind};
-use super::{Attributes, Operation, Plugin, Take};
+use super::{Attributes, Operation, Plugin, Take, content};
 use crate::pipeline::timing::{Phase, timed};
 use crate::row::Row;
 use futures::future::BoxFuture;
@@ -81,7 +81,7 @@ impl Plugin for MutatingAdmissionWebhook {
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
         let hooks = self.0.hooks(a.api);
         if hooks.is_empty() || is_exempt(a) {
-            return Box::pin(std::future::ready(Ok(())));
+            return content();
         }
         Box::pin(async move { timed(Phase::MutatingWebhooks, mutate::dispatch(&hooks, a)).await })
     }
@@ -99,7 +99,7 @@ impl Plugin for ValidatingAdmissionWebhook {
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
         let hooks = self.0.hooks(a.api);
         if hooks.is_empty() || is_exempt(a) {
-            return Box::pin(std::future::ready(Ok(())));
+            return content();
         }
         Box::pin(async move { timed(Phase::ValidatingWebhooks, validate::dispatch(&hooks, a)).await })
     }

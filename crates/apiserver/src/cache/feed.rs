@@ -137,6 +137,10 @@ impl Caches {
         if *self.applied.borrow() >= revision {
             return Ok(());
         }
+        Box::pin(self.catch_up(revision)).await
+    }
+
+    async fn catch_up(&self, revision: Revision) -> Result<(), Status> {
         let mut applied = self.applied.subscribe();
         if let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, applied.wait_for(|now| *now >= revision)).await {
             return Ok(());

@@ -44,7 +44,7 @@ pub(super) fn track<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> B
     Box::pin(async move {
         let (parts, body) = request.into_parts();
         let head = Head { info, uri: parts.uri.clone(), headers: parts.headers.clone(), peer: peer(&parts) };
-        let run = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind();
+        let run = AssertUnwindSafe(async { next.run(Request::from_parts(parts, body)).await }).catch_unwind();
         match run.await {
             Ok(response) => answered(&trail, &head, response, completion).await,
             Err(panic) => {

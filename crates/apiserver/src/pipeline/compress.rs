@@ -16,12 +16,15 @@ const THRESHOLD: u64 = 128 << 10;
 const TURN: usize = 256 << 10;
 
 pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    let asked = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(takes_gzip);
+    if !asked {
+        return next.run(request);
+    }
     Box::pin(async move {
-        let asked = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(takes_gzip);
         let response = next.run(request).await;
         let large = response.body().size_hint().exact().is_some_and(|n| n > THRESHOLD);
         let packed = response.headers().contains_key(CONTENT_ENCODING);
-        if asked && large && !packed { gzip(response).await } else { response }
+        if large && !packed { Box::pin(gzip(response)).await } else { response }
     })
 }
 

@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 pub(super) struct Deadline(pub(super) Instant);
 
 pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    let info = info::of(request.extensions());
+    if info::is_long_running(&info) {
+        return next.run(request);
+    }
+    let limit = match asked(&Query::parse(&info.query), api.config().limits.request) {
+        Ok(limit) => limit,
+        Err(status) => return Box::pin(async move { output::failure(&status, Format::JSON) }),
+    };
+    request.extensions_mut().insert(Deadline(Instant::now() + limit));
     Box::pin(async move {
-        let info = info::of(request.extensions());
-        if info::is_long_running(&info) {
-            return next.run(request).await;
-        }
-        let limit = match asked(&Query::parse(&info.query), api.config().limits.request) {
-            Ok(limit) => limit,
-            Err(status) => return output::failure(&status, Format::JSON),
-        };
-        request.extensions_mut().insert(Deadline(Instant::now() + limit));
         tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
             let text = "Timeout: request did not complete within the allotted timeout";
             output::failure(&Status::timeout(text, 1), Format::JSON)

@@ -19,27 +19,29 @@ const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 
 pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    let wanted = match wanted(request.headers()) {
+        Ok(None) => return next.run(request),
+        Ok(Some(wanted)) => wanted,
+        Err(status) => return Box::pin(async move { output::failure(&status, Format::JSON) }),
+    };
     Box::pin(async move {
-        match wanted(request.headers()) {
-            Ok(None) => next.run(request).await,
-            Ok(Some(wanted)) => {
-                let requestor = authenticate::of(request.extensions());
-                if let Err(status) = timed(Phase::Impersonation, allowed(api, &requestor, &wanted)).await {
-                    return output::failure(&status, Format::JSON);
-                }
-                tracing::debug!(user = requestor.name, acting_as = wanted.name, "impersonation");
-                strip(request.headers_mut());
-                let user = Arc::new(complete(wanted));
-                super::audit::of(request.extensions()).impersonates(&user);
-                request.extensions_mut().insert(user);
-                next.run(request).await
-            }
-            Err(status) => output::failure(&status, Format::JSON),
+        let requestor = authenticate::of(request.extensions());
+        if let Err(status) = timed(Phase::Impersonation, allowed(api, &requestor, &wanted)).await {
+            return output::failure(&status, Format::JSON);
         }
+        tracing::debug!(user = requestor.name, acting_as = wanted.name, "impersonation");
+        strip(request.headers_mut());
+        let user = Arc::new(complete(wanted));
+        super::audit::of(request.extensions()).impersonates(&user);
+        request.extensions_mut().insert(user);
+        next.run(request).await
     })
 }
 
 fn wanted(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {
+    if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        return Ok(None);
+    }
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let mut user = UserInfo { name: text(USER), uid: text(UID), ..UserInfo::default() };
     user.groups = headers.get_all(GROUP).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();

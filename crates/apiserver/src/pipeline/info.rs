@@ -12,17 +12,15 @@ use kaji_api::selector::FieldSelector;
 use std::sync::Arc;
 
 pub(super) fn layer<'a>(_: &'a Api, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
-    Box::pin(async move {
-        let uri = request.uri();
-        match parse(request.method(), &percent(uri.path(), false), uri.query().unwrap_or_default()) {
-            Ok(info) => {
-                request.extensions_mut().insert(Arc::new(info));
-                request.extensions_mut().insert(Warnings::default());
-                next.run(request).await
-            }
-            Err(status) => output::failure(&status, Format::JSON),
+    let uri = request.uri();
+    match parse(request.method(), &percent(uri.path(), false), uri.query().unwrap_or_default()) {
+        Ok(info) => {
+            request.extensions_mut().insert(Arc::new(info));
+            request.extensions_mut().insert(Warnings::default());
+            next.run(request)
         }
-    })
+        Err(status) => Box::pin(async move { output::failure(&status, Format::JSON) }),
+    }
 }
 
 /// The info that [`layer`] left.

@@ -17,6 +17,7 @@ use crate::spans::{self, event, event_with, number};
 use crate::subresource::{self, stream, stream::Connect};
 use crate::virtual_resource::{self, Ask};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
 use kaji_api::{Status, Value};
 
@@ -30,7 +31,7 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
     let sub = asked.info.subresource.clone();
     let is_virtual = virtual_resource::handles(&target.resource, &sub);
     if !is_virtual && stream::handles(&sub) {
-        return connect(asked, target, body).await;
+        return Box::pin(connect(asked, target, body)).await;
     }
     if !is_virtual && !sub.is_empty() && !subresource::handles(&sub) {
         return Ok(super::route::not_found());
@@ -40,24 +41,25 @@ pub(super) async fn serve(asked: Asked<'_>, target: &Target, body: RequestBody) 
     spans::within(span, answer(asked, target, &verb, is_virtual, body)).await
 }
 
-async fn answer(
-    asked: Asked<'_>,
-    target: &Target,
-    verb: &str,
+/// The work of a verb. Each is as large as what it takes, not as what the largest of them takes.
+fn answer<'a>(
+    asked: Asked<'a>,
+    target: &'a Target,
+    verb: &'a str,
     is_virtual: bool,
     body: RequestBody,
-) -> Result<Response, Status> {
+) -> BoxFuture<'a, Result<Response, Status>> {
     match verb {
-        _ if is_virtual => of_virtual(asked, target, verb, body).await,
-        "get" => get(&asked, target).await,
-        "list" => list(&asked, target).await,
-        "watch" => watch(&asked, target).await,
-        "create" => create(asked, target, body).await,
-        "update" => update(asked, target, body).await,
-        "patch" => patch(asked, target, body).await,
-        "delete" => delete(asked, target, body).await,
-        "deletecollection" => delete_collection(asked, target, body).await,
-        _ => Err(Status::method_not_supported(&target.resource.group_resource(), verb)),
+        _ if is_virtual => Box::pin(of_virtual(asked, target, verb, body)),
+        "get" => Box::pin(get(asked, target)),
+        "list" => Box::pin(list(asked, target)),
+        "watch" => Box::pin(watch(asked, target)),
+        "create" => Box::pin(create(asked, target, body)),
+        "update" => Box::pin(update(asked, target, body)),
+        "patch" => Box::pin(patch(asked, target, body)),
+        "delete" => Box::pin(delete(asked, target, body)),
+        "deletecollection" => Box::pin(delete_collection(asked, target, body)),
+        _ => Box::pin(async { Err(Status::method_not_supported(&target.resource.group_resource(), verb)) }),
     }
 }
 
@@ -176,7 +178,7 @@ fn of_sub(target: &Target) -> Result<Expected<'_>, Status> {
     }
 }
 
-async fn get(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
+async fn get(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     event("About to Get from storage");
@@ -187,7 +189,7 @@ async fn get(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
     }
 }
 
-async fn list(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
+async fn list(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
     let options = ListOptions::parse(&asked.query, false)?;
@@ -201,7 +203,7 @@ async fn listed(scope: &Scope<'_>, presenter: &Presenter, listed: registry::List
     Ok(presenter.list(scope.presented(listed.entries, true).await?, &head))
 }
 
-async fn watch(asked: &Asked<'_>, target: &Target) -> Result<Response, Status> {
+async fn watch(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Stream)?;
     let options = ListOptions::parse(&asked.query, true)?;
@@ -216,7 +218,7 @@ async fn create(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
     let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
     asked.cx.dry_run = options.dry_run;
     if target.sub.is_some() || target.resource.plural == "bindings" {
-        return create_sub(&asked, target, options, format, body).await;
+        return Box::pin(create_sub(&asked, target, options, format, body)).await;
     }
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Objects)?;
@@ -269,7 +271,7 @@ async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Res
         let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
         asked.cx.audit.request_object(&object, || object.clone());
         registry::check_name_on_url(&scope, &object)?;
-        let entry = subresource::replace(&scope, sub.name, &|_| Ok(object.clone())).await?;
+        let entry = Box::pin(subresource::replace(&scope, sub.name, &|_| Ok(object.clone()))).await?;
         return sub_answer(&scope, &presenter, entry).await;
     }
     let mut object = asked.object(&scope, options, body).await?;
@@ -289,7 +291,7 @@ pub(super) async fn change(
     match scope.sub.map(|s| s.name) {
         None => scope.update(Mode::Main, transform).await,
         Some("status") => scope.update(Mode::Status, transform).await,
-        Some(sub) => subresource::replace(scope, sub, transform).await.map(|entry| (entry, false)),
+        Some(sub) => Box::pin(subresource::replace(scope, sub, transform)).await.map(|entry| (entry, false)),
     }
 }
 
@@ -308,7 +310,7 @@ pub(super) async fn sub_answer(
 async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
     let kind = patch::Kind::of_content_type(asked.content_type())?;
     if kind == patch::Kind::Apply {
-        return apply::serve(asked, target, body).await;
+        return Box::pin(apply::serve(asked, target, body)).await;
     }
     if kind == patch::Kind::Strategic && target.resource.custom().is_some() {
         return Err(negotiate::unsupported(CUSTOM_PATCHES));
@@ -322,7 +324,7 @@ async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Resu
     let patch = patch::Patch::parse(kind, &bytes, options.validation, asked.cx.warnings.clone())?;
     if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
         let ty = of_sub(target)?.ty;
-        let entry = subresource::replace(&scope, sub.name, &|view| patch.apply(ty, view)).await?;
+        let entry = Box::pin(subresource::replace(&scope, sub.name, &|view| patch.apply(ty, view))).await?;
         return sub_answer(&scope, &presenter, entry).await;
     }
     let ty = scope.row.ty();

@@ -36,14 +36,14 @@ pub(super) async fn serve(api: &Api, request: Request) -> Response {
         if let Some(hold) = WatchHold::of(&parts.extensions) {
             hold.initialized();
         }
-        return aggregation::proxy::serve(api, &service, &cx.user, &info, parts, body).await;
+        return Box::pin(aggregation::proxy::serve(api, &service, &cx.user, &info, parts, body)).await;
     }
     let warnings = cx.warnings.clone();
     let plain = negotiate::format(&parts.headers, &query, Offer::Plain).unwrap_or(Format::JSON);
     let asked = Asked { api, parts, info, query, cx };
     let result = match asked.info.is_resource {
         true => of_resource(asked, body).await,
-        false => elsewhere(&asked).await,
+        false => Box::pin(elsewhere(&asked)).await,
     };
     let mut response = result.unwrap_or_else(|status| output::failure(&status, plain));
     warn(&mut response, &warnings);

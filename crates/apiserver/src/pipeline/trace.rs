@@ -17,7 +17,7 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
         let id = request.extensions().get::<RequestId>().cloned();
         let begun = Instant::now();
         let _running = api.metrics().begin(&info);
-        let (response, spent) = measured(next.run(request)).await;
+        let (response, spent) = measured(async { next.run(request).await }).await;
         let (took, code) = (begun.elapsed(), response.status().as_u16());
         api.metrics().record(&info, code, took, spent.on(Phase::Queue), response.body());
         let id = id.as_ref().and_then(|id| id.0.to_str().ok());

@@ -194,11 +194,17 @@ fn take_annotation(object: &mut Value, key: &str) -> Option<String> {
 impl Scope<'_> {
     /// Entries as the path's version shows them. Those of built-in resources are left to the presenter.
     pub(crate) async fn presented(&self, entries: Vec<Arc<Entry>>, is_list: bool) -> Result<Vec<Arc<Entry>>, Status> {
-        present(&self.row, entries, is_list).await
+        if self.row.custom().is_none() {
+            return Ok(entries);
+        }
+        Box::pin(present(&self.row, entries, is_list)).await
     }
 
     /// The same for one.
     pub(crate) async fn presented_one(&self, entry: Arc<Entry>) -> Result<Arc<Entry>, Status> {
+        if self.row.custom().is_none() {
+            return Ok(entry);
+        }
         let mut one = self.presented(vec![entry], false).await?;
         Ok(one.pop().expect("as many as were given"))
     }
@@ -208,7 +214,7 @@ impl Scope<'_> {
         if self.stored.custom().is_none() {
             return Ok(entry.decode());
         }
-        let mut one = present(&self.stored, vec![entry.clone()], false).await?;
+        let mut one = Box::pin(present(&self.stored, vec![entry.clone()], false)).await?;
         Ok(one.pop().expect("as many as were given").decode())
     }
 }
