@@ -23,6 +23,7 @@ mod index;
 mod maintenance;
 mod pool;
 mod snapshot;
+mod unfiled;
 mod writer;
 
 #[cfg(test)]
@@ -153,7 +154,7 @@ impl Embedded {
         let no_thread = |cause| failed("could not start the store's threads".to_owned(), cause);
         let pool = Arc::new(Pool::start(2).map_err(no_thread)?);
         let (requests, queue) = mpsc::channel();
-        let writer = Writer::new(shared.clone(), queue, high_water, &options);
+        let writer = Writer::new(shared.clone(), queue, high_water, contents.unfiled, &options);
         let writer = std::thread::Builder::new()
             .name("store-write".to_owned())
             .spawn(move || writer.run())

@@ -2,9 +2,10 @@
 
 use super::directory::{Directory, failed};
 use super::disk::{Disk, Opened};
-use super::format::{self, FORMAT, FORMAT_VERSION, INDEX, LOG, META, OLDEST};
+use super::format::{self, FORMAT, FORMAT_VERSION, INDEX, INDEXED, LOG, META, OLDEST, WHOLE_INDEX};
 use super::index::{Index, Version};
 use super::pool::guarded;
+use super::unfiled::Unfiled;
 use crate::{Record, Revision, StoreError};
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -38,6 +39,8 @@ pub(super) struct Engine {
 /// What the file says at start.
 pub(super) struct Contents {
     pub(super) index: Index,
+    /// What of it the index on the disk does not name.
+    pub(super) unfiled: Unfiled,
     pub(super) revision: Revision,
     pub(super) oldest: Revision,
 }
@@ -86,6 +89,7 @@ impl Engine {
         let written = guarded(|| self.written_format().map_err(|f| self.explain(f, "read")))?;
         match written {
             Some(FORMAT_VERSION) => Ok(()),
+            Some(WHOLE_INDEX) => self.take_over().map_err(|f| self.explain(f, "write to")),
             Some(other) => Err(StoreError::Damaged {
                 file: self.dir.engine().display().to_string(),
                 what: format!("format {other}, this program knows {FORMAT_VERSION}"),
@@ -110,6 +114,19 @@ impl Engine {
         let mut meta = txn.open_table(META)?;
         meta.insert(FORMAT, FORMAT_VERSION)?;
         meta.insert(OLDEST, format::FIRST_REVISION)?;
+        meta.insert(INDEXED, format::FIRST_REVISION)?;
+        drop(meta);
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// Goes on with a file whose index names everything.
+    fn take_over(&self) -> Result<(), Fault> {
+        let last = self.begin_read().and_then(|view| last_revision(&view))?;
+        let txn = self.database()?.begin_write()?;
+        let mut meta = txn.open_table(META)?;
+        meta.insert(FORMAT, FORMAT_VERSION)?;
+        meta.insert(INDEXED, last)?;
         drop(meta);
         txn.commit()?;
         Ok(())
@@ -131,9 +148,21 @@ impl Engine {
             };
             index.add(name, version);
         }
+        let meta = txn.open_table(META)?;
+        let number = |name| Ok::<_, Fault>(meta.get(name)?.map_or(format::FIRST_REVISION, |v| v.value()));
+        let mut unfiled = Unfiled::after(number(INDEXED)?);
+        for item in txn.open_table(LOG)?.range::<&[u8; 12]>(&format::log_key(number(INDEXED)? + 1, 0)..)? {
+            let (at, stored) = item?;
+            let (modified, seq) = format::read_log_key(at.value());
+            let Some(entry) = format::read_entry(stored.value()) else {
+                return Err(self.damaged(format!("log entry {seq} of revision {modified} has a wrong checksum")));
+            };
+            let version = Version { modified, create: entry.create, seq };
+            index.add(entry.key, version);
+            unfiled.add(entry.key.into(), version, entry.value.len());
+        }
         index.sort_dead();
-        let oldest = txn.open_table(META)?.get(OLDEST)?.map_or(format::FIRST_REVISION, |v| v.value());
-        Ok(Contents { index, revision: last_revision(&txn)?, oldest })
+        Ok(Contents { index, unfiled, revision: last_revision(&txn)?, oldest: number(OLDEST)? })
     }
 
     /// The database, unless it failed to reopen.

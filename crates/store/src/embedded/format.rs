@@ -7,7 +7,8 @@
 //! | `meta`  | name                                   | number |
 //!
 //! All numbers are little endian unless said otherwise. The log is in the order of writing, so commits touch its
-//! right edge only; the index is small and read whole at start.
+//! right edge only; the index is small and read whole at start. It lags behind: what came after `indexed` is in the log
+//! alone.
 
 use super::index::Version;
 use crate::{Revision, StoreError};
@@ -24,8 +25,12 @@ pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 pub(super) const FORMAT: &str = "format";
 /// `meta`: the oldest revision that history reaches.
 pub(super) const OLDEST: &str = "oldest";
+/// `meta`: the index names everything up to this revision.
+pub(super) const INDEXED: &str = "indexed";
 /// The version written here.
-pub(super) const FORMAT_VERSION: u64 = 1;
+pub(super) const FORMAT_VERSION: u64 = 2;
+/// The version before, which had no `indexed`: the index named everything.
+pub(super) const WHOLE_INDEX: u64 = 1;
 /// What an empty store shows, as etcd: 0 means "any" to Kubernetes clients.
 pub(super) const FIRST_REVISION: Revision = 1;
 

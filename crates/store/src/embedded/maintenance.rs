@@ -71,6 +71,7 @@ fn walk(engine: &Engine, report: &mut Report) -> Result<(), Fault> {
     let contents = engine.contents().map_err(Fault::Other)?;
     report.revision = contents.revision;
     report.oldest = contents.oldest;
+    report.versions += contents.unfiled.versions().len() as u64;
     for item in view.open_table(INDEX)?.iter()? {
         let (key, value) = item?;
         let Some((key, version)) = format::read_index(key.value(), value.value()) else { continue };
@@ -119,13 +120,14 @@ pub fn compact(dir: &Path) -> Result<(u64, u64), StoreError> {
     let engine = open(dir)?;
     let mut contents = engine.contents()?;
     let before = engine.size();
+    let mut unfiled = Some(contents.unfiled);
     loop {
         let dead = contents.index.bury(contents.revision, 4096);
         if dead.is_empty() {
             break;
         }
         let dead = dead.iter().map(|d| (&*d.key, d.version));
-        engine.bury(dead, contents.revision).map_err(|f| engine.explain(f, "compact"))?;
+        engine.bury(unfiled.take().as_ref(), dead, contents.revision).map_err(|f| engine.explain(f, "compact"))?;
     }
     engine.shrink()?;
     Ok((before, engine.size()))

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+mod filing;
 mod histories;
 
 fn open(dir: &Path) -> Embedded {

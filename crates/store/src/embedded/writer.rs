@@ -10,6 +10,7 @@ use super::engine::Fault;
 use super::format::{self, Entry, INDEX, LOG, META, OLDEST};
 use super::index::{Index, Version};
 use super::pool::guarded;
+use super::unfiled::Unfiled;
 use super::{Options, Shared};
 use crate::{Change, Committed, Event, Expect, Record, Revision, StoreError};
 use bytes::Bytes;
@@ -85,6 +86,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
     high_water: HighWater,
+    unfiled: Unfiled,
     keep: usize,
     ages: Ages,
     /// When the high-water file and progress are due.
@@ -101,6 +103,7 @@ impl Writer {
         shared: Arc<Shared>,
         requests: mpsc::Receiver<Request>,
         high_water: HighWater,
+        unfiled: Unfiled,
         options: &Options,
     ) -> Self {
         let mut ages = Ages::new(options.history_age);
@@ -109,6 +112,7 @@ impl Writer {
             shared,
             requests,
             high_water,
+            unfiled,
             keep: options.history_count,
             ages,
             raise_at: None,
@@ -228,16 +232,23 @@ impl Writer {
     /// One try; after a failure the engine is opened again, and what it holds then decides.
     fn attempt(&mut self, plan: &Plan) -> Result<Vec<(u32, Event)>, Fault> {
         let shared = self.shared.clone();
-        let scratch = &mut self.scratch;
+        let (scratch, due) = (&mut self.scratch, Some(&self.unfiled).filter(|unfiled| unfiled.is_due()));
+        let is_due = due.is_some();
         let mut events = Vec::with_capacity(plan.writes.len());
-        let written = guarded(|| Ok(write(&shared, &plan.writes, scratch, &mut events)));
-        match written.unwrap_or_else(|error| Err(Fault::Other(error))) {
-            Ok(()) => Ok(events),
-            Err(fault) => match self.reopen() {
-                Some(last) if last == plan.revision && events.len() == plan.writes.len() => Ok(events),
-                _ => Err(fault),
-            },
+        let written = guarded(|| Ok(write(&shared, &plan.writes, due, scratch, &mut events)));
+        if let Err(fault) = written.unwrap_or_else(|error| Err(Fault::Other(error))) {
+            match self.reopen() {
+                Some(last) if last == plan.revision && events.len() == plan.writes.len() => {}
+                _ => return Err(fault),
+            }
         }
+        if is_due {
+            self.unfiled.settle();
+        }
+        for w in &plan.writes {
+            self.unfiled.add(w.key.clone(), w.version, w.value.len());
+        }
+        Ok(events)
     }
 
     fn note_full(&mut self, full: bool) {
@@ -368,15 +379,20 @@ impl Writer {
             (state.index.bury(oldest, BURIAL), oldest)
         };
         let shared = self.shared.clone();
+        // What is taken out of the index must be in it.
+        let unfiled = dead.iter().any(|d| self.unfiled.reaches(d.version.modified)).then_some(&self.unfiled);
+        let files = unfiled.is_some();
         let buried = guarded(|| {
             shared
                 .engine
-                .bury(dead.iter().map(|d| (&*d.key, d.version)), oldest)
+                .bury(unfiled, dead.iter().map(|d| (&*d.key, d.version)), oldest)
                 .map_err(|f| shared.engine.explain(f, "write to"))
         });
-        if buried.is_err() {
+        match buried {
+            Ok(()) if files => self.unfiled.settle(),
+            Ok(()) => {}
             // What was not buried is found again at the next start.
-            self.reopen();
+            Err(_) => drop(self.reopen()),
         }
         buried
     }
@@ -476,10 +492,11 @@ impl View<'_> {
     }
 }
 
-/// One durable transaction for all writes. The events are complete before the commit begins.
+/// One durable transaction for all writes, and for filing what is due. The events are complete before the commit begins.
 fn write(
     shared: &Shared,
     writes: &[Write],
+    due: Option<&Unfiled>,
     scratch: &mut Vec<u8>,
     events: &mut Vec<(u32, Event)>,
 ) -> Result<(), Fault> {
@@ -487,7 +504,6 @@ fn write(
     txn.set_quick_repair(shared.engine.size() > QUICK_REPAIR_FROM);
     {
         let mut log = txn.open_table(LOG)?;
-        let mut index = txn.open_table(INDEX)?;
         let mut fresh: HashMap<(Revision, u32), &Write> = HashMap::new();
         for w in writes {
             let Version { modified, create, seq } = w.version;
@@ -508,13 +524,12 @@ fn write(
             let replaced = w.previous.map_or((0, 0), |p| (p.modified, p.seq));
             format::write_entry(scratch, Entry { create, previous: replaced, key: &w.key, value: &w.value });
             log.insert(&format::log_key(modified, seq), scratch.as_slice())?;
-            format::write_index_key(scratch, &w.key, modified);
-            index.insert(scratch.as_slice(), &format::index_value(scratch, create, seq))?;
             let current = w.version.is_live().then(|| record(&w.key, w.version, w.value.clone()));
             events.push((seq, Event { revision: modified, previous, current }));
             fresh.insert((modified, seq), w);
         }
     }
+    due.map_or(Ok(()), |unfiled| unfiled.file(&txn))?;
     txn.commit()?;
     Ok(())
 }
@@ -524,14 +539,16 @@ fn record(key: &str, version: Version, value: Bytes) -> Record {
 }
 
 impl super::engine::Engine {
-    /// Deletes dead versions and remembers where history begins now.
+    /// Deletes dead versions and remembers where history begins now; files some before.
     pub(super) fn bury<'a>(
         &self,
+        unfiled: Option<&Unfiled>,
         dead: impl Iterator<Item = (&'a str, Version)>,
         oldest: Revision,
     ) -> Result<(), Fault> {
         let mut txn = self.database()?.begin_write()?;
         txn.set_quick_repair(self.size() > QUICK_REPAIR_FROM);
+        unfiled.map_or(Ok(()), |unfiled| unfiled.file(&txn))?;
         {
             let mut log = txn.open_table(LOG)?;
             let mut index = txn.open_table(INDEX)?;
