@@ -21,7 +21,7 @@ pub use protobuf::{
     Envelope, decode_protobuf, decode_protobuf_message, open_protobuf, write_protobuf, write_protobuf_event,
 };
 pub(crate) use reader::Reader as JsonReader;
-pub use time::{parse_duration, show_duration};
+pub use time::{parse_duration, show_duration, show_time};
 pub use writer::write_json;
 pub(crate) use writer::write_string as write_json_string;
 pub use yaml::{check_yaml_keys, parse_yaml, write_yaml};

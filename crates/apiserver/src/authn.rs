@@ -10,11 +10,14 @@ pub(crate) mod token;
 
 use crate::context::UserInfo;
 use crate::server::{Api, StartError};
+use aws_lc_rs::digest::{SHA256, digest};
 use certificate::Issuer;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use kaji_api::Status;
+use rustls::pki_types::CertificateDer;
 use std::path::Path;
+use std::sync::Arc;
 
 /// One way to authenticate. `Ok(None)`: this request carries nothing that I know; ask the next.
 pub trait Authenticator: Send + Sync {
@@ -33,13 +36,27 @@ pub trait Authenticator: Send + Sync {
     }
 }
 
-/// The verified client certificate chain of a connection (DER, leaf first), in the request's extensions.
+/// The verified client certificate chain of a connection, in the request's extensions.
 #[derive(Clone, Debug)]
-pub struct PeerCertificates(pub std::sync::Arc<Vec<rustls::pki_types::CertificateDer<'static>>>);
+pub struct PeerCertificates {
+    /// DER, leaf first.
+    pub(crate) chain: Arc<[CertificateDer<'static>]>,
+    /// SHA-256 of the leaf; taken once for all requests of the connection.
+    pub(crate) digest: [u8; 32],
+}
+
+impl PeerCertificates {
+    /// A chain, leaf first.
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
+        let leaf = chain.first().map_or(&[][..], |leaf| leaf.as_ref());
+        let digest = digest(&SHA256, leaf).as_ref().try_into().expect("SHA-256 has 32 bytes");
+        PeerCertificates { chain: chain.into(), digest }
+    }
+}
 
 /// The identity of an in-process caller, in the request's extensions; never set from the network.
 #[derive(Clone, Debug)]
-pub struct LocalIdentity(pub std::sync::Arc<UserInfo>);
+pub struct LocalIdentity(pub Arc<UserInfo>);
 
 /// The authenticators of a server, asked in order. In-process callers ([`LocalIdentity`]) are known before
 /// these are asked; a request that none of them knows is `system:anonymous`.

@@ -13,12 +13,13 @@ pub(crate) use node::node_name;
 use crate::context::UserInfo;
 use crate::server::Api;
 use futures::future::BoxFuture;
+use std::sync::Arc;
 
 /// What is asked, for resources and other paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
     /// Who.
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// Verb.
     pub verb: String,
     /// False: `path` counts, the rest doesn't.

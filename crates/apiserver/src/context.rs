@@ -2,6 +2,7 @@
 
 use crate::audit::Trail;
 use crate::row::Row;
+use kaji_api::ResourceDef;
 use kaji_api::resource::SubresourceDef;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ impl UserInfo {
 }
 
 /// What a request asks for, read from method, path and query alone (apiserver `request/requestinfo.go`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestInfo {
     /// A path below `/api/v1` or `/apis/group/version`.
     pub is_resource: bool,
@@ -63,6 +64,8 @@ pub struct RequestInfo {
     pub rest: Vec<String>,
     /// The raw query.
     pub query: String,
+    /// The resource, where it is built in: it is looked for once.
+    pub built_in: Option<&'static ResourceDef>,
 }
 
 /// Everything that handlers, admission and strategies may ask about the request at hand.

@@ -284,7 +284,7 @@ impl Api {
     /// Whether the user of a request may also create what an update is about to create.
     pub(crate) async fn may_create(&self, scope: &Scope<'_>) -> Result<(), Status> {
         let question = Question {
-            user: (*scope.cx.user).clone(),
+            user: scope.cx.user.clone(),
             verb: "create".to_owned(),
             is_resource: true,
             group: scope.row.group.to_owned(),

@@ -47,7 +47,14 @@ pub(crate) fn show(t: Instant) -> Value {
     if t.seconds == ZERO {
         return Value::Null;
     }
-    Value::from(format!("{}Z", civil(t.seconds)))
+    Value::from(show_time(t.seconds))
+}
+
+/// `2006-01-02T15:04:05Z` of a number of seconds since 1970.
+pub fn show_time(seconds: i64) -> String {
+    let mut text = civil(seconds);
+    text.push('Z');
+    text
 }
 
 /// `2006-01-02T15:04:05.000000Z`
@@ -63,7 +70,7 @@ pub(crate) fn read(text: &str) -> Option<Instant> {
     parse(text, "").ok()
 }
 
-/// `yyyy-mm-ddThh:mm:ssZ`, all in range (days above 28 are left to the parser).
+/// `yyyy-mm-ddThh:mm:ssZ`, all in range (the last days of a month are left to the parser where few months have them).
 fn is_plain(text: &str) -> bool {
     let b = text.as_bytes();
     if b.len() != 20 || b[4] != b'-' || b[7] != b'-' || b[10] != b'T' || b[13] != b':' || b[16] != b':' {
@@ -74,7 +81,7 @@ fn is_plain(text: &str) -> bool {
     b[19] == b'Z'
         && digits.iter().all(|at| b[*at].is_ascii_digit())
         && (1..=12).contains(&two(5))
-        && (1..=28).contains(&two(8))
+        && (1..=if two(5) == 2 { 28 } else { 30 }).contains(&two(8))
         && two(11) < 24
         && two(14) < 60
         && two(17) < 60
@@ -93,7 +100,24 @@ fn civil(seconds: i64) -> String {
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+    // Numbers of two digits each, as most objects have several times.
+    let mut text = String::with_capacity(20);
+    let mut write = |number: i64, behind: &str| {
+        text.push(char::from(b'0' + (number / 10 % 10) as u8));
+        text.push(char::from(b'0' + (number % 10) as u8));
+        text.push_str(behind);
+    };
+    if !(0..10_000).contains(&year) {
+        return format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    }
+    write(year / 100, "");
+    write(year % 100, "-");
+    write(month, "-");
+    write(day, "T");
+    write(rest / 3600, ":");
+    write(rest / 60 % 60, ":");
+    write(rest % 60, "");
+    text
 }
 
 fn days(year: i64, month: i64, day: i64) -> i64 {

@@ -96,7 +96,7 @@ async fn may(a: &Attributes<'_>, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or_default();
     for name in [signer.to_owned(), format!("{domain}/*")] {
         let question = Question {
-            user: (*a.cx.user).clone(),
+            user: a.cx.user.clone(),
             verb: verb.to_owned(),
             is_resource: true,
             group: GROUP.to_owned(),

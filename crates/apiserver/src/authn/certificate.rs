@@ -2,7 +2,6 @@
 
 use super::{Authenticator, PeerCertificates};
 use crate::context::UserInfo;
-use aws_lc_rs::digest::{SHA256, digest};
 use der::Decode;
 use der::asn1::ObjectIdentifier;
 use futures::future::BoxFuture;
@@ -84,10 +83,9 @@ impl Certificates {
         Certificates { issuer, known: Mutex::default(), age: AtomicU64::new(0) }
     }
 
-    fn user(&self, chain: &[CertificateDer<'static>]) -> Result<Option<UserInfo>, String> {
+    fn user(&self, PeerCertificates { chain, digest }: &PeerCertificates) -> Result<Option<UserInfo>, String> {
         let Some(leaf) = chain.first() else { return Ok(None) };
-        let digest: [u8; 32] = digest(&SHA256, leaf).as_ref().try_into().expect("SHA-256 has 32 bytes");
-        if let Some((user, end)) = self.known.lock().get(&digest)
+        if let Some((user, end)) = self.known.lock().get(digest)
             && UnixTime::now().as_secs() < end.as_secs()
         {
             return Ok(user.clone());
@@ -98,14 +96,14 @@ impl Certificates {
             return Ok(None);
         }
         let certificate = Certificate::from_der(leaf).map_err(|e| format!("malformed certificate: {e}"))?;
-        let user = user_of(&certificate, &digest)?;
+        let user = user_of(&certificate, digest)?;
         let end = certificate.tbs_certificate().validity().not_after.to_unix_duration();
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED {
             known.clear();
         }
         if self.age.load(Ordering::Acquire) == age {
-            known.insert(digest, (user.clone(), end));
+            known.insert(*digest, (user.clone(), end));
         }
         Ok(user)
     }
@@ -139,7 +137,7 @@ impl Authenticator for Certificates {
 
     fn authenticate<'a>(&'a self, request: &'a Parts) -> BoxFuture<'a, Result<Option<UserInfo>, Status>> {
         let chain = request.extensions.get::<PeerCertificates>();
-        let user = chain.map_or(Ok(None), |chain| self.user(&chain.0));
+        let user = chain.map_or(Ok(None), |chain| self.user(chain));
         Box::pin(std::future::ready(user.map_err(Status::unauthorized)))
     }
 }
@@ -170,6 +168,7 @@ pub(super) mod tests {
     #[test]
     fn a_certificate_names_a_user_and_all_its_groups() {
         let (file, chain) = issue(Subject::new("jane", &["dev", "ops"]));
+        let chain = PeerCertificates::new(chain);
         let certificates = Certificates::new(Issuer::from_pem_file(file.path()).unwrap());
         for _ in 0..2 {
             let user = certificates.user(&chain).unwrap().unwrap();
@@ -183,6 +182,6 @@ pub(super) mod tests {
         let (_, chain) = issue(Subject::new("jane", &["system:masters"]));
         let (other, _) = issue(Subject::new("x", &[]));
         let certificates = Certificates::new(Issuer::from_pem_file(other.path()).unwrap());
-        assert_eq!(certificates.user(&chain).unwrap(), None);
+        assert_eq!(certificates.user(&PeerCertificates::new(chain)).unwrap(), None);
     }
 }

@@ -80,7 +80,7 @@ impl Authenticator for FrontProxies {
         let user = || {
             let user = self.user(&request.headers)?;
             let chain = request.extensions.get::<PeerCertificates>()?;
-            self.trusts(&chain.0).then_some(user)
+            self.trusts(&chain.chain).then_some(user)
         };
         Box::pin(std::future::ready(Ok(user())))
     }
@@ -90,14 +90,13 @@ impl Authenticator for FrontProxies {
 mod tests {
     use super::*;
     use crate::authn::certificate::tests::issue;
-    use std::sync::Arc;
 
     fn request(chain: Option<Vec<CertificateDer<'static>>>) -> Parts {
         let builder = http::Request::builder().header("X-Remote-User", "jane").header("X-Remote-Group", "dev");
         let builder = builder.header("X-Remote-Group", "ops").header("X-Remote-Extra-acme.com%2Fscope", "all");
         let (mut parts, ()) = builder.body(()).unwrap().into_parts();
         if let Some(chain) = chain {
-            parts.extensions.insert(PeerCertificates(Arc::new(chain)));
+            parts.extensions.insert(PeerCertificates::new(chain));
         }
         parts
     }

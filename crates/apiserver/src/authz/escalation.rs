@@ -73,7 +73,7 @@ async fn check_binding(authorizers: &[Box<dyn Authorizer>], rbac: &Rbac, grant: 
 impl Grant<'_> {
     async fn allowed(&self, authorizers: &[Box<dyn Authorizer>], verb: &str, resource: &str, name: &str) -> bool {
         let question = Question {
-            user: self.user.clone(),
+            user: self.user.clone().into(),
             verb: verb.to_owned(),
             is_resource: true,
             group: GROUP.to_owned(),

@@ -215,11 +215,11 @@ mod tests {
 
     fn asks(verb: &str, resource: &str, namespace: &str, name: &str) -> Question {
         Question {
-            user: UserInfo {
+            user: std::sync::Arc::new(UserInfo {
                 name: "system:node:n1".to_owned(),
                 groups: vec!["system:nodes".to_owned()],
                 ..UserInfo::default()
-            },
+            }),
             verb: verb.to_owned(),
             is_resource: true,
             resource: resource.to_owned(),
@@ -318,7 +318,7 @@ mod tests {
     fn others_are_not_its_business() {
         let node = Node::new(&FakeObjects::default(), Vec::new());
         let jane = UserInfo { name: "jane".to_owned(), ..UserInfo::default() };
-        let question = Question { user: jane, ..asks("get", "secrets", "a", "pull") };
+        let question = Question { user: jane.into(), ..asks("get", "secrets", "a", "pull") };
         assert_eq!(node.decide(&question), Decision::NoOpinion(String::new()));
         let other = node.decide(&asks("get", "nodes", "", "n2"));
         assert_eq!(other, Decision::NoOpinion("node 'n1' cannot read 'n2', only its own Node object".to_owned()));

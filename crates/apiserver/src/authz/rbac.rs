@@ -355,7 +355,7 @@ mod tests {
 
     fn asks(user: &str, group: &str, namespace: &str, resource: &str) -> Question {
         Question {
-            user: UserInfo { name: user.to_owned(), groups: vec![group.to_owned()], ..UserInfo::default() },
+            user: UserInfo { name: user.to_owned(), groups: vec![group.to_owned()], ..UserInfo::default() }.into(),
             verb: "get".to_owned(),
             is_resource: true,
             resource: resource.to_owned(),

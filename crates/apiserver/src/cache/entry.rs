@@ -270,7 +270,7 @@ pub(crate) fn unchanged(entry: &Entry, stored: &[u8]) -> bool {
 
 /// Now, as timestamps of metadata are written.
 pub(crate) fn now_rfc3339() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    codec::show_time(jiff::Timestamp::now().as_second())
 }
 
 impl Entry {

@@ -10,6 +10,7 @@ use crate::server::Api;
 use crate::server::body::{Request, Response};
 use futures::future::BoxFuture;
 use kaji_api::{GroupResource, Status, field::quoted};
+use std::sync::Arc;
 
 pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     Box::pin(async move {
@@ -19,7 +20,7 @@ pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFu
             annotate(&trail, "allow", "");
             return next.run(request).await;
         }
-        let question = question(&authenticate::of(request.extensions()), &info);
+        let question = question(authenticate::of(request.extensions()), &info);
         match timed(Phase::Authorization, api.authorize(&question)).await {
             Decision::Allow(why) => {
                 annotate(&trail, "allow", &why);
@@ -40,9 +41,9 @@ fn annotate(trail: &Trail, decision: &str, reason: &str) {
     }
 }
 
-fn question(user: &UserInfo, info: &RequestInfo) -> Question {
+fn question(user: Arc<UserInfo>, info: &RequestInfo) -> Question {
     let mut question = Question {
-        user: user.clone(),
+        user,
         verb: info.verb.clone(),
         is_resource: info.is_resource,
         group: info.group.clone(),

@@ -58,7 +58,7 @@ fn wanted(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {
     }
 }
 
-async fn allowed(api: &Api, requestor: &UserInfo, wanted: &UserInfo) -> Result<(), Status> {
+async fn allowed(api: &Api, requestor: &Arc<UserInfo>, wanted: &UserInfo) -> Result<(), Status> {
     let ask = |resource: &str, name: &str| Question {
         user: requestor.clone(),
         verb: "impersonate".to_owned(),

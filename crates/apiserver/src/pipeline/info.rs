@@ -55,6 +55,7 @@ pub(super) fn parse(method: &Method, path: &str, query: &str) -> Result<RequestI
     let rest = read_verb(&mut info, method, rest, path)?;
     read_resource(&mut info, rest);
     settle_collection_verbs(&mut info, query);
+    info.built_in = kaji_api::resource::find(&info.group, &info.version, &info.resource);
     Ok(info)
 }
 

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod observed;
+mod requests;
 
 pub(crate) use buckets::{Buckets, write_histogram};
 pub(crate) use observed::Events;
@@ -9,54 +10,19 @@ pub(crate) use observed::Events;
 use crate::context::RequestInfo;
 use crate::server::Api;
 use crate::server::body::Body;
-use http_body::Body as _;
 use kaji_api::ResourceDef;
 use observed::Observed;
 use parking_lot::Mutex;
+use requests::Requests;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Upper bounds of `apiserver_request_duration_seconds`.
-const BOUNDS: [f64; 25] = [
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
-    45.0, 60.0, 90.0, 120.0,
-];
-/// So many series are kept at most; requests beyond count under none.
-const MAX_SERIES: usize = 20_000;
-
-/// Behind the labels that all metrics of requests have.
-const DRY_RUN: &str = ",dry_run=";
-const SLI: &[f64] =
-    &[0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
-const SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-
-struct Answers {
-    took: Buckets,
-    sizes: Buckets,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        Answers { took: Buckets::new(SLI), sizes: Buckets::new(SIZES) }
-    }
-}
-
-#[derive(Default)]
-struct Histogram {
-    buckets: [u64; BOUNDS.len()],
-    sum: f64,
-    count: u64,
-}
-
 /// Counts of requests.
 pub(crate) struct Metrics {
     started: Instant,
-    requests: Mutex<BTreeMap<String, u64>>,
-    durations: Mutex<BTreeMap<String, Histogram>>,
-    /// By labels without `dry_run`.
-    answers: Mutex<BTreeMap<String, Answers>>,
+    requests: Requests,
     pub(crate) observed: Observed,
     reading: AtomicI64,
     writing: AtomicI64,
@@ -71,9 +37,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Metrics {
             started: Instant::now(),
-            requests: Mutex::default(),
-            durations: Mutex::default(),
-            answers: Mutex::default(),
+            requests: Requests::default(),
             observed: Observed::default(),
             reading: AtomicI64::new(0),
             writing: AtomicI64::new(0),
@@ -133,44 +97,13 @@ impl Metrics {
 
     /// A request was answered.
     pub(crate) fn record(&self, info: &RequestInfo, code: u16, took: Duration, queued: Duration, body: &Body) {
-        let labels = labels(info);
-        let counted = format!("code=\"{code}\",{labels}");
-        let mut requests = self.requests.lock();
-        if requests.len() < MAX_SERIES || requests.contains_key(&counted) {
-            *requests.entry(counted).or_default() += 1;
-        }
-        drop(requests);
-        if info.verb == "watch" {
-            return;
-        }
-        self.record_answer(info, &labels, took.saturating_sub(queued), body);
-        let mut durations = self.durations.lock();
-        if durations.len() < MAX_SERIES || durations.contains_key(&labels) {
-            durations.entry(labels).or_default().observe(took.as_secs_f64());
-        }
-    }
-
-    /// What dashboards watch: time that the server can do something about, and sizes of what was read.
-    fn record_answer(&self, info: &RequestInfo, labels: &str, took: Duration, body: &Body) {
-        let labels = labels.split(DRY_RUN).next().unwrap_or_default();
-        let mut answers = self.answers.lock();
-        if !answers.contains_key(labels) {
-            if answers.len() >= MAX_SERIES {
-                return;
-            }
-            answers.insert(labels.to_owned(), Answers::default());
-        }
-        let Some(answer) = answers.get_mut(labels) else { return };
-        answer.took.observe(took.as_secs_f64());
-        if let (true, Some(bytes)) = (matches!(info.verb.as_str(), "get" | "list"), body.size_hint().exact()) {
-            answer.sizes.observe(u32::try_from(bytes).unwrap_or(u32::MAX).into());
-        }
+        self.requests.record(info, code, took, queued, body);
     }
 
     /// The whole page.
     pub(crate) fn page(&self, api: &Api) -> String {
         let mut out = String::with_capacity(64 << 10);
-        self.requests_page(&mut out);
+        self.requests.page(&mut out);
         self.inflight_page(&mut out);
         self.webhooks.page(&mut out);
         self.policies.page(&mut out);
@@ -192,25 +125,6 @@ impl Metrics {
         out
     }
 
-    fn requests_page(&self, out: &mut String) {
-        head(out, "apiserver_request_total", "counter", "Requests by verb, resource and code.");
-        for (labels, count) in self.requests.lock().iter() {
-            let _ = writeln!(out, "apiserver_request_total{{{labels}}} {count}");
-        }
-        let name = "apiserver_request_duration_seconds";
-        head(out, name, "histogram", "Seconds until the answer began, by verb and resource.");
-        for (labels, histogram) in self.durations.lock().iter() {
-            histogram.write(out, name, labels);
-        }
-        let answers = self.answers.lock();
-        let name = "apiserver_request_sli_duration_seconds";
-        head(out, name, "histogram", "The same, without the time waited for a seat.");
-        answers.iter().for_each(|(labels, answer)| answer.took.write(out, name, labels));
-        let name = "apiserver_response_sizes";
-        head(out, name, "histogram", "Bytes of answers to reading requests, before compression.");
-        answers.iter().for_each(|(labels, answer)| answer.sizes.write(out, name, labels));
-    }
-
     fn inflight_page(&self, out: &mut String) {
         head(out, "apiserver_current_inflight_requests", "gauge", "Requests at work, by kind.");
         for (kind, gauge) in [("readOnly", &self.reading), ("mutating", &self.writing)] {
@@ -224,64 +138,9 @@ impl Metrics {
     }
 }
 
-impl Histogram {
-    fn observe(&mut self, seconds: f64) {
-        if let Some(at) = BOUNDS.iter().position(|bound| seconds <= *bound) {
-            self.buckets[at] += 1;
-        }
-        self.sum += seconds;
-        self.count += 1;
-    }
-
-    fn write(&self, out: &mut String, name: &str, labels: &str) {
-        let mut total = 0;
-        for (bound, count) in BOUNDS.iter().zip(self.buckets) {
-            total += count;
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
-        }
-        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {}", self.count);
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", self.sum);
-        let _ = writeln!(out, "{name}_count{{{labels}}} {}", self.count);
-    }
-}
-
 /// The lines before those of a metric.
 pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-/// Labels of a request; paths of clients' invention are not among them, so series stay bounded.
-fn labels(info: &RequestInfo) -> String {
-    let verb = match info.verb.as_str() {
-        "create" => "POST",
-        "update" => "PUT",
-        "patch" => "PATCH",
-        "delete" => "DELETE",
-        "deletecollection" => "DELETECOLLECTION",
-        "get" => "GET",
-        "list" => "LIST",
-        "watch" => "WATCH",
-        "proxy" => "CONNECT",
-        _ => "other",
-    };
-    let known = info.is_resource && kaji_api::resource::find(&info.group, &info.version, &info.resource).is_some();
-    let (group, version, resource, subresource) = match known {
-        true => (info.group.as_str(), info.version.as_str(), info.resource.as_str(), info.subresource.as_str()),
-        false => ("", "", "", ""),
-    };
-    let safe = |c: char| c.is_ascii_lowercase() || c == '-';
-    let subresource = if subresource.chars().all(safe) { subresource } else { "" };
-    let scope = match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
-        (false, ..) => "",
-        (true, false, _) => "resource",
-        (true, true, false) => "namespace",
-        (true, true, true) => "cluster",
-    };
-    let dry_run = if info.query.contains("dryRun=All") { "All" } else { "" };
-    format!(
-        "component=\"apiserver\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
-         subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\"{DRY_RUN}\"{dry_run}\""
-    )
 }
 
 fn storage_page(api: &Api, out: &mut String) {

@@ -153,7 +153,7 @@ async fn connection(api: Api, tls: Arc<ServerConfig>, stream: TcpStream, peer: S
     let _ = stream.set_nodelay(true);
     match handshake(tls, stream).await {
         Ok(stream) => {
-            let chain = stream.get_ref().1.peer_certificates().map(|c| PeerCertificates(Arc::new(c.to_vec())));
+            let chain = stream.get_ref().1.peer_certificates().map(|c| PeerCertificates::new(c.to_vec()));
             connection::serve(api, stream, Peer { address: peer, chain }).await;
         }
         Err(error) => tracing::debug!(%peer, %error, "TLS handshake failed"),

@@ -128,7 +128,7 @@ impl<'a> Connect<'a> {
             return Ok(());
         }
         let question = Question {
-            user: (*self.cx.user).clone(),
+            user: self.cx.user.clone(),
             verb: "create".to_owned(),
             is_resource: true,
             group: info.group.clone(),

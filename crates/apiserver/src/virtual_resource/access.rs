@@ -5,6 +5,7 @@ use crate::authz::{Decision, Question};
 use crate::context::UserInfo;
 use kaji_api::field::{Errors, Path};
 use kaji_api::{Status, Value};
+use std::sync::Arc;
 
 /// About anybody.
 pub(super) async fn review(ask: Ask<'_>, object: Value) -> Result<Value, Status> {
@@ -12,7 +13,7 @@ pub(super) async fn review(ask: Ask<'_>, object: Value) -> Result<Value, Status>
     check_metadata(&object, &[], "must be empty", &mut errors);
     refuse(&ask, errors)?;
     let subject = subject(&object["spec"]);
-    decide(ask, &object, subject).await
+    decide(ask, &object, subject.into()).await
 }
 
 /// About anybody, in one namespace.
@@ -37,7 +38,7 @@ pub(super) async fn review_local(ask: Ask<'_>, mut object: Value) -> Result<Valu
     }
     refuse(&ask, errors)?;
     let subject = subject(&object["spec"]);
-    decide(ask, &object, subject).await
+    decide(ask, &object, subject.into()).await
 }
 
 /// About the one who asks.
@@ -45,10 +46,11 @@ pub(super) async fn review_self(ask: Ask<'_>, object: Value) -> Result<Value, St
     let mut errors = check(&object, false);
     check_metadata(&object, &[], "must be empty", &mut errors);
     refuse(&ask, errors)?;
-    decide(ask, &object, (*ask.cx.user).clone()).await
+    let user = ask.cx.user.clone();
+    decide(ask, &object, user).await
 }
 
-async fn decide(ask: Ask<'_>, object: &Value, user: UserInfo) -> Result<Value, Status> {
+async fn decide(ask: Ask<'_>, object: &Value, user: Arc<UserInfo>) -> Result<Value, Status> {
     let (question, ignored) = question(&object["spec"], user);
     let (allowed, denied, reason) = match ask.api.authorize(&question).await {
         Decision::Allow(why) => (true, false, why),
@@ -127,7 +129,7 @@ fn subject(spec: &Value) -> UserInfo {
 }
 
 /// The question, and what of it could not be understood.
-fn question(spec: &Value, user: UserInfo) -> (Question, Vec<String>) {
+fn question(spec: &Value, user: Arc<UserInfo>) -> (Question, Vec<String>) {
     let resource = &spec["resourceAttributes"];
     if resource.is_null() {
         let other = &spec["nonResourceAttributes"];
@@ -200,7 +202,7 @@ mod tests {
                 ]},
             },
         });
-        let (question, ignored) = question(&spec, subject(&spec));
+        let (question, ignored) = question(&spec, subject(&spec).into());
         assert_eq!((question.user.name.as_str(), question.user.groups.as_slice()), ("jane", &["dev".to_owned()][..]));
         assert_eq!((question.version.as_str(), question.field_selector.as_str()), ("*", "spec.nodeName=n1"));
         assert_eq!(ignored, ["spec.resourceAttributes.fieldSelector partially ignored due to parse error"]);

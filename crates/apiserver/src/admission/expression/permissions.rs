@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Permissions, asked for once; what cannot be answered at once is noted.
 pub(in crate::admission) struct Permissions {
     api: Api,
-    user: UserInfo,
+    user: Arc<UserInfo>,
     answers: Mutex<Vec<(AuthorizationRequest, Decision)>>,
     open: Mutex<Vec<AuthorizationRequest>>,
 }
@@ -22,7 +22,7 @@ impl Permissions {
     pub(in crate::admission) fn new(a: &Attributes<'_>) -> Arc<Self> {
         Arc::new(Permissions {
             api: a.api.clone(),
-            user: (*a.cx.user).clone(),
+            user: a.cx.user.clone(),
             answers: Mutex::default(),
             open: Mutex::default(),
         })
@@ -51,7 +51,8 @@ impl Permissions {
     fn question(&self, request: &AuthorizationRequest) -> Question {
         let account = request.service_account.as_ref();
         Question {
-            user: account.map_or_else(|| self.user.clone(), |(namespace, name)| service_account(namespace, name)),
+            user: account
+                .map_or_else(|| self.user.clone(), |(namespace, name)| service_account(namespace, name).into()),
             verb: request.verb.clone(),
             is_resource: request.path.is_none(),
             group: request.group.clone(),

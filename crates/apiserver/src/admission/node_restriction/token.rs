@@ -94,7 +94,7 @@ fn driver_of(source: &Value) -> Option<String> {
 
 async fn may(a: &Attributes<'_>, audience: &str) -> bool {
     let question = Question {
-        user: (*a.cx.user).clone(),
+        user: a.cx.user.clone(),
         verb: "request-serviceaccounts-token-audience".to_owned(),
         is_resource: true,
         version: "v1".to_owned(),

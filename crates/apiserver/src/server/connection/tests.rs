@@ -7,7 +7,6 @@ use hyper::client::conn::http2;
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
@@ -17,7 +16,7 @@ const DOCUMENT: &str = "/openapi/v2";
 fn connect(s: &Server) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(64 << 10);
     let certificate = CertificateDer::from_pem_file(s.dir.0.join("client.crt")).unwrap();
-    let peer = Peer { address: ([127, 0, 0, 1], 1).into(), chain: Some(PeerCertificates(Arc::new(vec![certificate]))) };
+    let peer = Peer { address: ([127, 0, 0, 1], 1).into(), chain: Some(PeerCertificates::new(vec![certificate])) };
     (client, tokio::spawn(serve(s.api.clone(), server, peer)))
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn may_refer(
 /// A question about objects of a kind; about all there are where the kind says nothing.
 fn about(api: &Api, cx: &RequestContext, kind: &Value) -> Question {
     let mut question = Question {
-        user: (*cx.user).clone(),
+        user: cx.user.clone(),
         is_resource: true,
         group: "*".to_owned(),
         version: "*".to_owned(),
