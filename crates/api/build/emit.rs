@@ -59,7 +59,7 @@ pub(crate) fn emit(t: &Tables) -> String {
     let mut by_plural: Vec<usize> = (0..t.resources.len()).collect();
     let key = |i: &usize| {
         let r = &t.resources[*i];
-        (r.group.clone(), r.version.clone(), r.plural.clone())
+        (r.plural.clone(), r.group.clone(), r.version.clone())
     };
     by_plural.sort_by_key(key);
     array(&mut out, "BY_PLURAL", "u16", by_plural.iter().map(ToString::to_string));

@@ -22,7 +22,7 @@ impl Path {
     /// This path's child field.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Path(name.to_owned()) } else { Path(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Path(name.to_owned()) } else { Path([&self.0, ".", name].concat()) }
     }
 
     /// This list's item.
@@ -34,7 +34,7 @@ impl Path {
     /// This map's entry.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Path(format!("{}[{key}]", self.0))
+        Path([&self.0, "[", key, "]"].concat())
     }
 }
 

@@ -40,10 +40,10 @@ pub(crate) fn built_in_resources() -> &'static [ResourceDef] {
 
 /// The row of `crate::resource::find`.
 pub(crate) fn built_in_resource(group: &str, version: &str, plural: &str) -> Option<&'static ResourceDef> {
-    let key = (group, version, plural);
+    let key = (plural, group, version);
     let at = built_in::BY_PLURAL.binary_search_by(|row| {
         let r = &built_in::RESOURCES[usize::from(*row)];
-        (r.group, r.version, r.plural).cmp(&key)
+        (r.plural, r.group, r.version).cmp(&key)
     });
     Some(&built_in::RESOURCES[usize::from(built_in::BY_PLURAL[at.ok()?])])
 }

@@ -5,6 +5,7 @@ use super::convert::present;
 use super::options::ListOptions;
 use crate::cache::Entry;
 use crate::row::{CustomRow, Row};
+use futures::future::BoxFuture;
 use kaji_api::Status;
 use kaji_api::selector::{FieldSelector, LabelSelector};
 use std::sync::Arc;
@@ -64,12 +65,15 @@ impl Selection {
         self.labels.is_some() || self.fields.terms.iter().any(|(field, ..)| !matches!(field.as_str(), NAME | NAMESPACE))
     }
 
-    /// Has entries converted to the version that the selection is about; before they are asked for.
-    pub(crate) async fn prepare(&self, entries: &[Arc<Entry>]) -> Result<(), Status> {
-        match &self.shown {
-            Some(row) => present(row, entries.to_vec(), true).await.map(drop),
-            None => Ok(()),
-        }
+    /// Has entries converted to the version that the selection is about, where they are stored in another; before they are
+    /// asked for.
+    pub(crate) fn prepare<'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a Arc<Entry>>,
+    ) -> BoxFuture<'_, Result<(), Status>> {
+        let Some(row) = &self.shown else { return Box::pin(async { Ok(()) }) };
+        let entries = entries.into_iter().cloned().collect();
+        Box::pin(async move { present(row, entries, true).await.map(drop) })
     }
 
     fn exactly(&self, field: &str) -> Option<&str> {

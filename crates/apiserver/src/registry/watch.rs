@@ -222,12 +222,10 @@ impl Watcher {
         self.pending.push_back(Told::Bookmark { revision: self.seen, initial: false });
     }
 
-    async fn take(&mut self, changes: Vec<Arc<Change>>) {
-        let concerns = |c: &Arc<Change>| c.entry.key.starts_with(&self.prefix) && c.revision > self.start;
-        let changes: Vec<Arc<Change>> = changes.into_iter().filter(concerns).collect();
-        let entries: Vec<Arc<Entry>> =
-            changes.iter().flat_map(|c| [Some(c.entry.clone()), c.old.clone()]).flatten().collect();
-        if let Err(status) = self.selection.prepare(&entries).await {
+    async fn take(&mut self, mut changes: Vec<Arc<Change>>) {
+        changes.retain(|c| c.entry.key.starts_with(&self.prefix) && c.revision > self.start);
+        let entries = changes.iter().flat_map(|c| [Some(&c.entry), c.old.as_ref()]).flatten();
+        if let Err(status) = self.selection.prepare(entries).await {
             self.pending.push_back(Told::Error(status));
             self.cursor = None;
             return;

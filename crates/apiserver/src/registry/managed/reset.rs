@@ -72,12 +72,13 @@ const OTHERS: &[(&str, &str, &str, Filter)] = &[
 
 /// What a write through a resource or subresource reaches.
 pub(super) fn of(row: &Row, subresource: &str) -> Filter {
+    // Plurals first: few are alike.
     let other =
-        OTHERS.iter().find(|(group, plural, sub, _)| (*group, *plural, *sub) == (row.group, row.plural, subresource));
+        OTHERS.iter().find(|(group, plural, sub, _)| (*plural, *sub, *group) == (row.plural, subresource, row.group));
     if let Some((.., filter)) = other {
         return *filter;
     }
-    let listed = RESOURCES.iter().find(|(group, plural, ..)| (*group, *plural) == (row.group, row.plural));
+    let listed = RESOURCES.iter().find(|(group, plural, ..)| (*plural, *group) == (row.plural, row.group));
     let (main, status) = match listed {
         Some((_, _, main, status)) => (*main, *status),
         None if row.custom().is_none() => return Filter::All,
