@@ -5,8 +5,10 @@
 //! in Go, a class has no nested sets, a brace that is no repetition is a brace.
 
 mod class;
+mod size;
 
 use regex::{Regex, RegexBuilder};
+use size::{Group, Size};
 use std::collections::HashSet;
 use std::str::Chars;
 
@@ -25,13 +27,17 @@ const DEEPEST: u32 = 250;
 /// How large a compiled pattern may be, in bytes. Go's measure is another, of about the same patterns; it allows 128 MiB.
 const LARGEST: usize = 8 << 20;
 
+const TOO_LARGE: &str = "expression too large";
+
 /// The pattern, ready to match. Unanchored, as `MatchString` is.
 pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
     let ours = translate(pattern)?;
+    #[cfg(test)]
+    tests::COMPILED.with(|compiled| compiled.set(compiled.get() + 1));
     let built = RegexBuilder::new(&ours).size_limit(LARGEST).dfa_size_limit(LARGEST).nest_limit(DEEPEST).build();
     built.map_err(|why| {
         let what = match why {
-            regex::Error::CompiledTooBig(_) => "expression too large",
+            regex::Error::CompiledTooBig(_) => TOO_LARGE,
             why if why.to_string().contains("nest") => "expression nests too deeply",
             _ => "invalid or unsupported Perl syntax",
         };
@@ -45,7 +51,7 @@ pub fn translate(pattern: &str) -> Result<String, PatternError> {
         rest: pattern,
         whole: pattern,
         out: String::with_capacity(pattern.len() + 8),
-        groups: vec![Copies::default()],
+        groups: vec![Group::default()],
         names: HashSet::new(),
     };
     reader.run()?;
@@ -67,24 +73,9 @@ struct Reader<'a> {
     whole: &'a str,
     out: String,
     /// Those that are open, around them the whole.
-    groups: Vec<Copies>,
+    groups: Vec<Group>,
     /// Of groups so far.
     names: HashSet<&'a str>,
-}
-
-/// How many copies of anything in a group its repetitions ask for.
-#[derive(Clone, Copy, Default)]
-struct Copies {
-    /// At most, before what stood last.
-    before: u32,
-    /// Of what stood last.
-    last: u32,
-}
-
-impl Copies {
-    fn most(self) -> u32 {
-        self.before.max(self.last).max(1)
-    }
 }
 
 type Step<T> = Result<T, PatternError>;
@@ -101,7 +92,7 @@ impl<'a> Reader<'a> {
                 '(' => self.group()?,
                 ')' => {
                     self.take(1);
-                    let inner = self.copies().most();
+                    let inner = self.group_at_hand().all();
                     if self.groups.len() == 1 {
                         return bad("unexpected )", self.whole);
                     }
@@ -124,22 +115,24 @@ impl<'a> Reader<'a> {
                 '^' | '$' | '.' => {
                     self.take(1);
                     self.out.push(c);
-                    self.stands(1)
+                    self.stands(Size::SMALL)
                 }
                 c => self.literal(c),
             };
         }
-        if self.groups.len() > 1 { bad("missing closing )", self.whole) } else { Ok(()) }
+        if self.groups.len() > 1 {
+            return bad("missing closing )", self.whole);
+        }
+        if self.group_at_hand().all().bytes > size::HOPELESS { bad(TOO_LARGE, self.whole) } else { Ok(()) }
     }
 
-    fn copies(&mut self) -> &mut Copies {
+    fn group_at_hand(&mut self) -> &mut Group {
         self.groups.last_mut().expect("the whole is never closed")
     }
 
-    /// Something stands here that asks for so many copies of what is in it.
-    fn stands(&mut self, copies: u32) -> Last {
-        let group = self.copies();
-        *group = Copies { before: group.most(), last: copies };
+    /// Something stands here that asks for this much.
+    fn stands(&mut self, size: Size) -> Last {
+        self.group_at_hand().stands(size);
         Last::Atom
     }
 
@@ -152,7 +145,7 @@ impl<'a> Reader<'a> {
     fn literal(&mut self, c: char) -> Last {
         self.take(c.len_utf8());
         push_literal(c, &mut self.out);
-        self.stands(1)
+        self.stands(Size::SMALL)
     }
 
     fn repeat(&mut self, repetition: Repetition, last: Last) -> Step<Last> {
@@ -170,9 +163,9 @@ impl<'a> Reader<'a> {
             }
             Last::Atom => self.out.push_str(op),
         }
-        let copies = self.copies();
-        copies.last = repetition.copies(copies.last);
-        if copies.last > MAX_REPEAT {
+        let last = &mut self.group_at_hand().last;
+        *last = repetition.of(*last);
+        if last.copies > MAX_REPEAT {
             return bad("invalid repeat count", op);
         }
         Ok(Last::Repeat(before.len()))
@@ -181,7 +174,7 @@ impl<'a> Reader<'a> {
     fn group(&mut self) -> Step<Last> {
         if !self.rest.starts_with("(?") {
             self.take(1);
-            self.groups.push(Copies::default());
+            self.groups.push(Group::default());
             self.out.push('(');
             return Ok(Last::Nothing);
         }
@@ -197,7 +190,7 @@ impl<'a> Reader<'a> {
                 '-' if !minus => (minus, seen) = (true, false),
                 ':' | ')' if seen || !minus => {
                     let text = self.take(2 + at + 1);
-                    self.groups.extend((c == ':').then(Copies::default));
+                    self.groups.extend((c == ':').then(Group::default));
                     // Flags without any are nothing to Go and an error to us.
                     self.out.push_str(if text == "(?)" { "(?:)" } else { text });
                     return Ok(Last::Nothing);
@@ -222,7 +215,7 @@ impl<'a> Reader<'a> {
             return bad("duplicate capture group name", name);
         }
         self.take(start + end + 1);
-        self.groups.push(Copies::default());
+        self.groups.push(Group::default());
         // Ours may not begin with a digit.
         self.out.push_str(&format!("(?P<g_{name}>"));
         Ok(Last::Nothing)
@@ -245,23 +238,27 @@ impl<'a> Reader<'a> {
                 let text = self.take(end.unwrap_or(self.rest.len()));
                 text.chars().for_each(|c| push_literal(c, &mut self.out));
                 self.take(if end.is_some() { 2 } else { 0 });
-                return Ok(if text.is_empty() { Last::Nothing } else { self.stands(1) });
+                return Ok(if text.is_empty() { Last::Nothing } else { self.stands(Size::SMALL) });
             }
             _ => {
                 let (text, rest) = class::escape(self.rest)?;
                 self.rest = rest;
                 match text {
                     class::Item::Char(c) => push_literal(c, &mut self.out),
-                    class::Item::Set(set) => self.out.push_str(&format!("[{set}]")),
+                    class::Item::Set(set, bytes) => {
+                        self.out.push_str(&format!("[{set}]"));
+                        return Ok(self.stands(Size::of_class(bytes)));
+                    }
                 }
             }
         }
-        Ok(self.stands(1))
+        Ok(self.stands(Size::SMALL))
     }
 
     fn class(&mut self) -> Step<Last> {
-        self.rest = class::class(self.rest, &mut self.out)?;
-        Ok(self.stands(1))
+        let (rest, bytes) = class::class(self.rest, &mut self.out)?;
+        self.rest = rest;
+        Ok(self.stands(Size::of_class(bytes)))
     }
 }
 
@@ -275,14 +272,12 @@ struct Repetition {
 }
 
 impl Repetition {
-    /// How many copies there are of what it repeats, which asks for so many itself.
-    fn copies(self, inner: u32) -> u32 {
-        match self.max {
-            // It never stands there.
-            Some(0) => 1,
-            Some(max) => inner * max,
-            None => inner * self.min.max(1),
-        }
+    /// What it asks for, of something that asks for this much itself.
+    fn of(self, inner: Size) -> Size {
+        let times = self.max.unwrap_or(self.min.max(1));
+        // What never stands there is one to Go.
+        let copies = if times == 0 { 1 } else { inner.copies * times };
+        Size { copies, bytes: inner.bytes.saturating_mul(times.into()) }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Classes and escapes.
 
-use super::{Step, bad, hex, push_literal};
+use super::{Step, bad, hex, push_literal, size};
 
 /// What one escape, or one part of a class, stands for.
 pub(super) enum Item {
     Char(char),
-    /// The inside of a class.
-    Set(String),
+    /// The inside of a class, and what its properties compile to, in bytes.
+    Set(String, u64),
 }
 
 /// Perl's classes, as Go has them: ASCII.
@@ -34,7 +34,7 @@ pub(super) fn escape(text: &str) -> Step<(Item, &str)> {
     let Some(c) = chars.next() else { return bad("trailing backslash at end of expression", "") };
     let rest = chars.as_str();
     if let Some(set) = perl(c) {
-        return Ok((Item::Set(set.to_owned()), rest));
+        return Ok((Item::Set(set.to_owned(), 0), rest));
     }
     let simple = match c {
         'p' | 'P' => return property(text),
@@ -87,20 +87,21 @@ fn property(text: &str) -> Step<(Item, &str)> {
     if let Some(inner) = name.strip_prefix('^') {
         (negated, name) = (!negated, inner);
     }
-    let set = match name {
-        "Any" => "\\x{0}-\\x{10FFFF}".to_owned(),
-        name => format!("\\p{{{name}}}"),
-    };
     let plain = name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !plain || regex::Regex::new(&format!("[{set}]")).is_err() {
-        return bad("invalid character class range", &text[..=end]);
-    }
+    let (set, bytes) = match name {
+        "Any" => ("\\x{0}-\\x{10FFFF}".to_owned(), Some(0)),
+        name if plain => (format!("\\p{{{name}}}"), size::of_property(name)),
+        _ => (String::new(), None),
+    };
+    let Some(bytes) = bytes else { return bad("invalid character class range", &text[..=end]) };
     let set = if negated { format!("[^{set}]") } else { set };
-    Ok((Item::Set(set), &text[end + 1..]))
+    Ok((Item::Set(set, bytes), &text[end + 1..]))
 }
 
-/// A class from its bracket on; gives what follows it.
-pub(super) fn class<'a>(text: &'a str, out: &mut String) -> Step<&'a str> {
+/// A class from its bracket on; gives what follows it, and what its properties compile to: no more than the largest of them
+/// for sure, as they may overlap.
+pub(super) fn class<'a>(text: &'a str, out: &mut String) -> Step<(&'a str, u64)> {
+    let mut largest = 0;
     out.push('[');
     let mut rest = &text[1..];
     if let Some(inner) = rest.strip_prefix('^') {
@@ -128,7 +129,8 @@ pub(super) fn class<'a>(text: &'a str, out: &mut String) -> Step<&'a str> {
         let (low, after) = part(rest, text)?;
         rest = after;
         let low = match low {
-            Item::Set(set) => {
+            Item::Set(set, bytes) => {
+                largest = largest.max(bytes);
                 out.push_str(&set);
                 continue;
             }
@@ -149,7 +151,7 @@ pub(super) fn class<'a>(text: &'a str, out: &mut String) -> Step<&'a str> {
         }
     }
     out.push(']');
-    Ok(&rest[1..])
+    Ok((&rest[1..], largest))
 }
 
 fn part<'a>(rest: &'a str, whole: &str) -> Step<(Item, &'a str)> {

@@ -1,4 +1,10 @@
 use super::*;
+use std::cell::Cell;
+
+thread_local! {
+    /// Patterns that went to the compiler.
+    pub(super) static COMPILED: Cell<usize> = const { Cell::new(0) };
+}
 
 #[test]
 fn matches_as_go_does() {
@@ -93,14 +99,51 @@ fn repetitions_of_repetitions_have_a_limit() {
 
 #[test]
 fn compiled_patterns_have_a_limit() {
-    for (pattern, what) in [
-        ("\\pL{1000}".to_owned(), "expression too large"),
-        (["(".repeat(251), ")".repeat(251)].concat(), "expression nests too deeply"),
+    // The last: whether the compiler has to be asked.
+    for (pattern, what, asked) in [
+        ("\\pL{1000}".to_owned(), "expression too large", 0),
+        ("(?:a|x?[\\pL\\d]{2}){500,}".to_owned(), "expression too large", 0),
+        ("(?:\\pL{100}b){4}(\\PL{10}){1,90}?".to_owned(), "expression too large", 0),
+        ("\\pL".repeat(1000), "expression too large", 0),
+        (["(".repeat(1000), "\\pL".repeat(500), ")".repeat(1000)].concat(), "expression too large", 0),
+        ("\\p{Greek}{1000}\\p{L}{1000".to_owned() + "}", "expression too large", 0),
+        (["(".repeat(251), ")".repeat(251)].concat(), "expression nests too deeply", 1),
     ] {
+        let before = COMPILED.get();
         let said = compile(&pattern).unwrap_err().to_string();
         assert_eq!(said, format!("error parsing regexp: {what}: `{pattern}`"));
+        assert_eq!(COMPILED.get() - before, asked, "{pattern}");
     }
     assert!(compile(&["(".repeat(249), ")".repeat(249)].concat()).is_ok());
+}
+
+/// What is weighed is never heavier than what the compiler would have taken.
+#[test]
+fn patterns_in_reason_are_taken() {
+    for pattern in [
+        "^[\\pL\\pN_-]{1,63}$",
+        "^\\pL{120}$",
+        "^(?:\\p{Lu}\\p{Ll}{0,20}[ ,]?){1,4}$",
+        "^\\p{Greek}{1,500}$",
+        "^(?:\\pL{100}){0}$",
+        "^[^\\pC]{0,100}$",
+        "^\\p{Any}{0,1000}$",
+        "^.{0,1000}$",
+        "^[^/]{1,1000}$",
+    ] {
+        assert!(compile(pattern).is_ok(), "{pattern}: {:?}", compile(pattern));
+    }
+}
+
+#[test]
+fn properties_are_measured_once_and_to_a_sixteenth() {
+    let letters = size::of_property("L").unwrap();
+    let fits = |pattern: &str, limit: u64| RegexBuilder::new(pattern).size_limit(limit as usize).build().is_ok();
+    assert!(!fits("\\pL", letters) && fits("\\pL", letters * 17 / 16 + 1), "{letters}");
+    // Of a hundred copies each is as large as the one, but for what they share.
+    assert!(!fits("\\pL{100}", letters * 90) && fits("\\pL{100}", letters * 110), "{letters}");
+    assert_eq!(size::of_property("Nope"), None);
+    assert_eq!(size::of_property("L"), Some(letters));
 }
 
 proptest::proptest! {
