@@ -28,7 +28,7 @@ use crate::registry::{Scope, expiry};
 use crate::reload::{self, Reloads};
 use crate::row::{CustomRows, Row};
 use crate::service_repair;
-use crate::spans::Tracer;
+use crate::spans::{StoreCalls, Tracer};
 use futures::future::BoxFuture;
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
@@ -87,6 +87,9 @@ impl Api {
         let tracer = Tracer::start(config.tracing.as_deref())?;
         let audit = Audit::start(&config.audit)?;
         let sealer = Sealer::start(&config.encryption).await?;
+        if tracer.is_some() {
+            store.tell_calls(Arc::new(StoreCalls));
+        }
         let caches = Arc::new(Caches::new(store, sealer, &stored_rows()));
         let watch = caches.load().await.map_err(StartError::Load)?;
         caches.sealer().check_load(&caches.usage())?;

@@ -10,6 +10,7 @@
 //! Switched off, a request costs a look for one header: as upstream's, a trace that others began goes on to webhooks.
 
 mod attributes;
+mod calls;
 mod config;
 mod context;
 mod current;
@@ -27,6 +28,7 @@ mod wire;
 pub(crate) mod wire;
 
 pub(crate) use attributes::{number, text};
+pub(crate) use calls::StoreCalls;
 pub(crate) use context::Context;
 pub(crate) use current::{Trace, child, client, encoding, event, event_with, handler, inject, within, within_trace};
 pub(crate) use facts::Facts;

@@ -16,24 +16,30 @@ mod keys;
 mod members;
 mod proto;
 mod snapshot;
+mod told;
 mod txn;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use crate::{Change, Committed, Expect, Range, Ranged, Record, Revision, Store, StoreError, Watch};
+use crate::{Calls, Change, Committed, Expect, Range, Ranged, Record, Revision, Store, StoreError, Watch};
 use bytes::Bytes;
 use coalesce::Coalesced;
 use futures::future::BoxFuture;
 use keys::{Keys, revision, signed};
-use members::{Connection, Effect, Members, led};
+use members::{Connection, Effect, Members};
 use proto::{CompactionRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, request_op::Request};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use tonic::{Response, Status};
+use tonic::Status;
+
+/// Methods as gRPC names them.
+const RANGE: &str = "etcdserverpb.KV/Range";
+const TXN: &str = "etcdserverpb.KV/Txn";
+const COMPACT: &str = "etcdserverpb.KV/Compact";
 
 /// Where etcd is, and how it is used.
 #[derive(Clone, Debug)]
@@ -77,6 +83,8 @@ struct Client {
     revision: Coalesced<Result<Revision, Arc<StoreError>>>,
     /// How often etcd was asked for its revision.
     asked: AtomicU64,
+    /// Who wants to know of calls.
+    calls: OnceLock<Arc<dyn Calls>>,
 }
 
 impl Etcd {
@@ -95,7 +103,7 @@ impl Etcd {
                 })
             };
             let (revision, asked) = (Coalesced::new(ask), AtomicU64::new(0));
-            Client { members, keys: Keys::new(&options.prefix), revision, asked }
+            Client { members, keys: Keys::new(&options.prefix), revision, asked, calls: OnceLock::new() }
         });
         client.revision().await?;
         if !options.compaction_interval.is_zero() {
@@ -147,6 +155,10 @@ impl Store for Etcd {
         true
     }
 
+    fn tell_calls(&self, to: Arc<dyn Calls>) {
+        let _ = self.client.calls.set(to);
+    }
+
     fn snapshot<'a>(&'a self, target: &'a Path) -> BoxFuture<'a, Result<Revision, StoreError>> {
         Box::pin(snapshot::take(&self.client, target))
     }
@@ -169,15 +181,15 @@ impl Client {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let key = self.keys.outer("/registry/");
         let request = RangeRequest { key, count_only: true, ..RangeRequest::default() };
-        let header = connection.kv().range(led(request)).await?.into_inner().header;
-        Ok(revision(header.unwrap_or_default().revision))
+        let answer = self.told(RANGE, connection, request, |mut kv, r| async move { kv.range(r).await }).await?;
+        Ok(revision(answer.header.unwrap_or_default().revision))
     }
 
     async fn range(&self, request: RangeRequest, what: &str) -> Result<proto::RangeResponse, StoreError> {
         let asked = revision(request.revision);
         let call = |c: Connection| {
-            let request = led(request.clone());
-            async move { c.kv().range(request).await.map(Response::into_inner) }
+            let request = request.clone();
+            async move { self.told(RANGE, &c, request, |mut kv, r| async move { kv.range(r).await }).await }
         };
         match self.members.call(Effect::Read, what, asked, call).await {
             Err(StoreError::Future { asked, .. }) => Err(self.future(asked).await),
@@ -187,8 +199,8 @@ impl Client {
 
     async fn txn(&self, effect: Effect, what: &str, request: TxnRequest) -> Result<TxnResponse, StoreError> {
         let call = |c: Connection| {
-            let request = led(request.clone());
-            async move { c.kv().txn(request).await.map(Response::into_inner) }
+            let request = request.clone();
+            async move { self.told(TXN, &c, request, |mut kv, r| async move { kv.txn(r).await }).await }
         };
         self.members.call(effect, what, 0, call).await
     }
@@ -220,7 +232,9 @@ impl Client {
     /// Forgetting what is forgotten already is no failure; nor is it harm to do so twice.
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
         let request = CompactionRequest { revision: signed(before), physical: false };
-        let call = |c: Connection| async move { c.kv().compact(led(request)).await.map(Response::into_inner) };
+        let call = |c: Connection| async move {
+            self.told(COMPACT, &c, request, |mut kv, r| async move { kv.compact(r).await }).await
+        };
         match self.members.call(Effect::Read, "compact etcd", before, call).await {
             Ok(_) | Err(StoreError::Compacted { .. }) => Ok(()),
             Err(StoreError::Future { asked, .. }) => Err(self.future(asked).await),

@@ -5,13 +5,17 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use std::sync::Arc;
 
+mod calls;
 pub mod embedded;
 pub mod etcd;
 #[cfg(any(test, feature = "suite"))]
 pub mod etcd_process;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
+
+pub use calls::{Call, Calls};
 
 /// The number of a write: one more for every committed transaction that changed something.
 pub type Revision = u64;
@@ -262,6 +266,8 @@ pub trait Store: Send + Sync + 'static {
     fn is_shared(&self) -> bool {
         false
     }
+    /// Tells of the calls it makes to other processes from now on; a store that makes none has nothing to tell.
+    fn tell_calls(&self, _to: Arc<dyn Calls>) {}
     /// A consistent copy of everything, as a directory of its own that the backend can be started from, at `target`;
     /// it shows at least the revision that is answered.
     fn snapshot<'a>(&'a self, target: &'a std::path::Path) -> BoxFuture<'a, Result<Revision, StoreError>>;

@@ -9,6 +9,7 @@ mod wire;
 
 use super::cipher::{Derived, Gcm, random};
 use super::envelope::Envelope;
+use crate::spans::{self, Span};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use std::collections::{BTreeMap, HashMap};
@@ -98,16 +99,20 @@ impl Kms {
 
     /// Seals, behind the prefix; gives the id of its key.
     pub(super) fn seal(&self, key: &str, plain: &[u8], out: &mut Vec<u8>) -> Result<String, String> {
+        let span = self.span("TransformToStorage with envelopeTransformer");
+        let event = |name| span.iter().for_each(|span| span.event(name, Vec::new()));
         let writing = self.writing.read().clone().ok_or("got unexpected nil transformer")?;
         if Instant::now() > writing.expires {
             let hash = hash(&writing.source.key_id);
             return Err(format!("encryptedDEKSource with keyID hash \"{hash}\" expired"));
         }
+        event("About to encrypt data using DEK");
         let mut data = Vec::with_capacity(plain.len() + 64);
         match &*writing.dek {
             Dek::Key(gcm) => gcm.seal(key, plain, &mut data),
             Dek::Seed(derived) => derived.seal(key, plain, &mut data),
         }
+        event("Data encryption succeeded");
         let source = &writing.source;
         let object = EncryptedObject {
             encrypted_data: data,
@@ -116,19 +121,32 @@ impl Kms {
             annotations: source.annotations.clone(),
             encrypted_dek_source_type: source.kind,
         };
+        event("About to encode encrypted object");
         object.encode(out).expect("vectors grow");
+        event("Encoded encrypted object");
         Ok(object.key_id)
     }
 
     /// Opens what stands behind the prefix; gives the id of its key, too.
     pub(super) fn open(&self, key: &str, sealed: &[u8]) -> Result<(Vec<u8>, String), String> {
-        let (source, data) = parse(sealed)?;
+        let span = self.span("TransformFromStorage with envelopeTransformer");
+        let event = |name| span.iter().for_each(|span| span.event(name, Vec::new()));
+        event("About to decode encrypted object");
+        let (source, data) = parse(sealed).inspect_err(|_| event("Decoding encrypted object failed"))?;
+        event("Decoded encrypted object");
         let dek = self.cached(&source).ok_or("failed to decrypt DEK, error: the plugin has not given it")?;
+        event("About to decrypt data using DEK");
         let plain = match &*dek {
             Dek::Key(gcm) => gcm.open(key, &data),
             Dek::Seed(derived) => derived.open(key, &data),
-        }?;
-        Ok((plain, source.key_id))
+        };
+        event(if plain.is_ok() { "Data decryption succeeded" } else { "Data decryption failed" });
+        Ok((plain?, source.key_id))
+    }
+
+    /// Part of the request at work; values that are read come from the watch cache, mostly, and are opened for none.
+    fn span(&self, name: &str) -> Option<Arc<Span>> {
+        spans::child(name, |_| vec![spans::text("transformer.provider.name", self.name.as_str())])
     }
 
     fn cached(&self, source: &Source) -> Option<Arc<Dek>> {

@@ -141,6 +141,27 @@ pub(super) fn client(method: &Method, url: &str) -> Vec<KeyValue> {
     all
 }
 
+/// What the span of a call by gRPC says of it.
+pub(super) fn rpc(method: &str) -> Vec<KeyValue> {
+    vec![text("rpc.method", method), text("rpc.system.name", "grpc")]
+}
+
+/// Where it goes: `https://10.0.0.1:2379`.
+pub(super) fn peer(url: &str) -> Vec<KeyValue> {
+    let (address, port) = host_and_port(url.split_once("//").map_or(url, |(_, rest)| rest));
+    [text("server.address", address)].into_iter().chain(port.map(|p| number("server.port", p))).collect()
+}
+
+/// A message of it; each has one of either direction, and none is compressed.
+pub(super) fn message(direction: &str, bytes: usize) -> Vec<KeyValue> {
+    vec![
+        text("rpc.message.type", direction),
+        number("rpc.message.id", 1),
+        number("rpc.message.compressed_size", bytes),
+        number("rpc.message.uncompressed_size", bytes),
+    ]
+}
+
 fn host_and_port(text: &str) -> (&str, Option<u16>) {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, behind)) => (host, behind.strip_prefix(':')),

@@ -41,11 +41,19 @@ impl Context {
         Context { span: random(), ..self.clone() }
     }
 
+    /// The same, for protocols that have other headers than HTTP's.
+    pub(super) fn headers(&self) -> Vec<(&'static str, String)> {
+        let state = (!self.state.is_empty()).then(|| ("tracestate", self.state.clone()));
+        [("traceparent", self.parent())].into_iter().chain(state).collect()
+    }
+
+    fn parent(&self) -> String {
+        format!("00-{}-{}-{:02x}", hex(&self.trace), hex(&self.span), u8::from(self.sampled))
+    }
+
     /// Says it to whom a request goes on to.
     pub(super) fn inject(&self, headers: &mut HeaderMap) {
-        let (trace, span, flags) = (hex(&self.trace), hex(&self.span), u8::from(self.sampled));
-        let value = HeaderValue::from_str(&format!("00-{trace}-{span}-{flags:02x}"));
-        headers.insert(PARENT, value.expect("digits and dashes"));
+        headers.insert(PARENT, HeaderValue::from_str(&self.parent()).expect("digits and dashes"));
         match HeaderValue::from_str(&self.state) {
             Ok(value) if !self.state.is_empty() => drop(headers.insert(STATE, value)),
             _ => {}

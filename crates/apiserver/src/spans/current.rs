@@ -51,7 +51,7 @@ impl Trace {
     }
 }
 
-fn recording() -> Option<Arc<Span>> {
+pub(super) fn recording() -> Option<Arc<Span>> {
     CURRENT.try_with(|trace| trace.span().cloned()).ok().flatten()
 }
 

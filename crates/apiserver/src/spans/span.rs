@@ -106,7 +106,7 @@ impl Span {
         self.fail(why);
     }
 
-    fn fail(&self, message: String) {
+    pub(super) fn fail(&self, message: String) {
         self.record.lock().status = Some(SpanStatus { message, code: Code::Error.into() });
     }
 }

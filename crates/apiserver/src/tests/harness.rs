@@ -184,9 +184,15 @@ impl Server {
 
     /// A server on a store that others may use, too.
     pub(crate) async fn start_on(store: Arc<dyn Store>, advertise_address: [u8; 4]) -> Self {
+        Self::start_on_with(store, |config| config.advertise_address = advertise_address.into()).await
+    }
+
+    /// The same, with a changed configuration.
+    pub(crate) async fn start_on_with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
         let dir = TempDir::new();
         make_pki(&dir.0);
-        let config = Config { advertise_address: advertise_address.into(), ..config(&dir.0) };
+        let mut config = config(&dir.0);
+        change(&mut config);
         Self::open_on(dir, config, store).await
     }
 

@@ -4,9 +4,12 @@ use super::aggregation::{SERVICES, registration, service, until};
 use super::extension::{Extension, reply};
 use super::harness::{Answer, Server};
 use super::{answer, ask, request};
+use crate::config::Config;
 use crate::server::StartError;
-use crate::spans::tests::{Collector, attribute};
+use crate::spans::tests::{Collector, attribute, shown};
 use crate::spans::wire::proto::Span;
+use kaji_store::etcd::{Etcd, Options};
+use kaji_store::etcd_process::{EtcdCluster, is_installed};
 use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -24,13 +27,7 @@ struct Traced {
 impl Traced {
     async fn start(per_million: i32) -> Self {
         let collector = Collector::start().await;
-        let text = collector.config(per_million);
-        let server = Server::start_with(|config| {
-            let file = config.tls_cert.with_file_name("tracing.yaml");
-            std::fs::write(&file, text).unwrap();
-            config.tracing = Some(file);
-        })
-        .await;
+        let server = Server::start_with(|config| tell(config, &collector, per_million)).await;
         Traced { server, collector }
     }
 
@@ -46,6 +43,12 @@ impl Traced {
     async fn as_user(&self, name: &str, groups: &[&str], method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         answer(ask(&self.server.as_user(name, groups), request(method, path, headers, b"")).await).await
     }
+}
+
+fn tell(config: &mut Config, collector: &Collector, per_million: i32) {
+    let file = config.tls_cert.with_file_name("tracing.yaml");
+    std::fs::write(&file, collector.config(per_million)).unwrap();
+    config.tracing = Some(file);
 }
 
 fn parent(sampled: bool) -> String {
@@ -330,6 +333,68 @@ async fn a_trace_passes_through_a_server_that_tells_nothing() {
         s.request("POST", CONFIGMAPS, &headers, body.as_bytes()).await.ok();
         assert_eq!(seen.recv().await.unwrap(), said);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_to_etcd_are_part_of_the_requests_that_need_them() {
+    if !is_installed() {
+        return;
+    }
+    let cluster = EtcdCluster::start(1);
+    let options = Options { endpoints: cluster.addresses(), ..Options::default() };
+    let (etcd, collector) = (Arc::new(Etcd::connect(options).await.unwrap()), Collector::start().await);
+    let server = Server::start_on_with(etcd, |config| tell(config, &collector, 0)).await;
+    let t = Traced { server, collector };
+    let parent = parent(true);
+    let headers = [("traceparent", parent.as_str()), ("user-agent", "tester/1"), ("content-type", "application/json")];
+    t.server.request("POST", CONFIGMAPS, &headers, br#"{"metadata":{"name":"a"}}"#).await.ok();
+    let spans = t.told("tester/1").await;
+    let (call, create) = (find(&spans, "etcdserverpb.KV/Txn"), find(&spans, "Create etcd3"));
+    assert_eq!((call.kind, &call.parent_span_id), (3, &create.span_id), "{}", tree(&spans));
+    let keys = ["rpc.method", "rpc.system.name", "rpc.response.status_code", "server.address", "server.port"];
+    let (address, port) = cluster.addresses()[0].rsplit_once(':').map(|(a, p)| (a.to_owned(), p.to_owned())).unwrap();
+    assert_eq!(attributes(call, &keys), format!("etcdserverpb.KV/Txn grpc OK {address} {port}"));
+    assert_eq!(events(call), ["message", "message"]);
+    let sizes: Vec<String> = call.events.iter().map(|event| shown(&event.attributes)).collect();
+    assert!(sizes[0].starts_with("rpc.message.type=SENT rpc.message.id=1 rpc.message.compressed_size="), "{sizes:?}");
+    assert!(sizes[1].starts_with("rpc.message.type=RECEIVED rpc.message.id=1 "), "{sizes:?}");
+    assert_eq!(events(create), ["TransformToStorage succeeded", "Txn call succeeded"]);
+    assert_eq!(spans.iter().filter(|s| s.name.starts_with("etcdserverpb")).count(), 1, "{}", tree(&spans));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sealing_by_a_plugins_key_is_part_of_a_request() {
+    let (dir, collector) = (tempfile::tempdir().unwrap(), Collector::start().await);
+    let (socket, file) = (dir.path().join("kms.sock"), dir.path().join("enc.yaml"));
+    let _plugin = crate::encryption::Plugin::start(&socket);
+    let kms = format!("{{kms: {{apiVersion: v2, name: vault, endpoint: 'unix://{}'}}}}", socket.display());
+    let text = format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\n\
+         resources: [{{resources: [secrets], providers: [{kms}, {{identity: {{}}}}]}}]\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let encryption = crate::encryption::Options { provider_config: Some(file), ..Default::default() };
+    let server = Server::start_with(|config| {
+        tell(config, &collector, 0);
+        config.encryption = encryption;
+    })
+    .await;
+    let t = Traced { server, collector };
+    let parent = parent(true);
+    let headers = [("traceparent", parent.as_str()), ("user-agent", "tester/1"), ("content-type", "application/json")];
+    let secrets = "/api/v1/namespaces/default/secrets";
+    t.server.request("POST", secrets, &headers, br#"{"metadata":{"name":"a"}}"#).await.ok();
+    let spans = t.told("tester/1").await;
+    let seal = find(&spans, "TransformToStorage with envelopeTransformer");
+    assert_eq!(seal.parent_span_id, find(&spans, "Create etcd3").span_id);
+    assert_eq!(attributes(seal, &["transformer.provider.name"]), "vault");
+    let steps = [
+        "About to encrypt data using DEK",
+        "Data encryption succeeded",
+        "About to encode encrypted object",
+        "Encoded encrypted object",
+    ];
+    assert_eq!(events(seal), steps);
 }
 
 #[tokio::test]
