@@ -13,14 +13,12 @@ use std::time::Duration;
 pub enum Trace {
     /// A process whose command line names the data directory (containerd, its shims).
     Process(i32, String),
-    /// A mount below the data directory.
+    /// A mount below the data directory, or below that of the runtime's state: pods' network namespaces are there.
     Mount(PathBuf),
     /// A network interface of ours.
     Interface(String),
     /// The nftables table of ours.
     Table(String),
-    /// A network namespace that the container runtime made for a pod of ours.
-    Namespace(PathBuf),
     /// Control groups of ours.
     Cgroup(PathBuf),
     /// The data directory.
@@ -34,7 +32,6 @@ impl std::fmt::Display for Trace {
             Trace::Mount(path) => write!(f, "mount {}", path.display()),
             Trace::Interface(name) => write!(f, "network interface {name}"),
             Trace::Table(name) => write!(f, "nftables table {name}"),
-            Trace::Namespace(path) => write!(f, "network namespace {}", path.display()),
             Trace::Cgroup(path) => write!(f, "control groups below {}", path.display()),
             Trace::Files(path) => write!(f, "files in {}", path.display()),
         }
@@ -116,7 +113,6 @@ pub async fn remove(dir: &DataDir, instance: Option<&Instance>) -> Result<(), Re
             Trace::Mount(path) => rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(io::Error::from),
             Trace::Interface(name) => kaji_network::bridge::remove(name).await.map_err(io::Error::other),
             Trace::Table(name) => kaji_network::proxy::cleanup(name).map_err(io::Error::other),
-            Trace::Namespace(path) => std::fs::remove_dir_all(path),
             Trace::Files(path) => remove_files(path),
             Trace::Cgroup(path) => remove_cgroup_once_empty(path).await,
         };

@@ -28,10 +28,12 @@ pub enum StopError {
     },
 }
 
-/// The process id of the cluster that runs in this directory, if one does.
+/// The process id of the cluster that runs in this directory, if one does. One that was killed may have had the id that is
+/// ours now: in a container it mostly is.
 pub fn running(dir: &DataDir) -> Result<Option<i32>, DataDirError> {
     let Some(pid) = read(&dir.pid_file())?.and_then(|text| text.trim().parse::<i32>().ok()) else { return Ok(None) };
-    Ok(is_alive(pid).then_some(pid))
+    let is_another = u32::try_from(pid).is_ok_and(|pid| pid != std::process::id());
+    Ok((is_another && is_alive(pid)).then_some(pid))
 }
 
 fn is_alive(pid: i32) -> bool {

@@ -101,6 +101,7 @@ disabled_plugins = [
   tolerate_missing_hugetlb_controller = true
   max_container_log_line_size = 16384
   enable_unprivileged_ports = true
+  netns_mounts_under_state_dir = true
   enable_unprivileged_icmp = {icmp}
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
@@ -195,6 +196,8 @@ mod tests {
             "restrict_oom_score_adj = true",
             "snapshotter = \"overlayfs\"",
             "conf_dir = \"/conf\"",
+            // Else they would stay when all below our directories is removed.
+            "netns_mounts_under_state_dir = true",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
