@@ -109,6 +109,9 @@ impl<'a> Coercion<'a> {
             | (Shape::Scalar(Scalar::Bool), value @ Value::Bool(_))
             | (Shape::Scalar(Scalar::Int64), value @ Value::Int(_))
             | (Shape::Scalar(Scalar::Double), value @ Value::Float(_)) => value,
+            (Shape::Scalar(Scalar::Int32 | Scalar::IntOrString), Value::Int(n)) if i32::try_from(n).is_ok() => {
+                Value::Int(n)
+            }
             (shape, value) => self.scalar(shape, value),
         }
     }

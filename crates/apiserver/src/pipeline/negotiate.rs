@@ -112,14 +112,22 @@ impl Offer {
 
 /// Settles the form of the answer, or 406.
 pub(crate) fn format(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Format, Status> {
-    let accept: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-    let accept = accept.join(",");
+    let mut values = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let (first, others) = (values.next().unwrap_or_default(), values.next());
     let pretty = !offer.is_stream() && wants_pretty(headers, query);
-    if accept.is_empty() {
-        return Ok(Format { pretty, ..Format::JSON });
-    }
-    let clause = clauses(&accept).into_iter().find_map(|c| c.accepted(offer));
-    clause.map(|(media, shape)| Format { media, shape, pretty }).ok_or_else(|| not_acceptable(offer))
+    let settled = match others {
+        None if first.is_empty() => return Ok(Format { pretty, ..Format::JSON }),
+        // Most say no more than names: all are as good.
+        None if !first.contains(';') => {
+            let mut names = first.split(',').map(str::trim).filter(|name| !name.is_empty());
+            names.find_map(|name| Clause { name, parameters: Vec::new(), quality: 1.0 }.accepted(offer))
+        }
+        others => {
+            let all: Vec<&str> = [first].into_iter().chain(others).chain(values).collect();
+            clauses(&all.join(",")).into_iter().find_map(|c| c.accepted(offer))
+        }
+    };
+    settled.map(|(media, shape)| Format { media, shape, pretty }).ok_or_else(|| not_acceptable(offer))
 }
 
 /// 406, with what would be accepted.

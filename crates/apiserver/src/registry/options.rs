@@ -70,6 +70,9 @@ pub(crate) fn decode(text: &str) -> String {
 /// Percent decoding; `plus`: `+` stands for a space.
 pub(crate) fn percent(text: &str, plus: bool) -> String {
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|b| *b == b'%' || plus && *b == b'+') {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
