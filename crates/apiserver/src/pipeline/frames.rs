@@ -30,8 +30,9 @@ pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter, hold: O
     let _counted = WatchGuard::new(api, &presenter.stored);
     let stop = Box::pin(api.stopping().clone().cancelled_owned());
     let events = api.metrics().observed.events(&presenter.row);
+    let passes = presenter.passes_bytes();
     let mut state =
-        State { watcher, presenter, over: false, headed: false, stop, hold, beginning: true, events, _counted };
+        State { watcher, presenter, passes, over: false, headed: false, stop, hold, beginning: true, events, _counted };
     state.see_to_hold();
     let pieces = stream::unfold(state, |mut state| async move {
         let piece = state.next().await?;
@@ -43,6 +44,8 @@ pub(crate) fn respond(api: &Api, watcher: Watcher, presenter: Presenter, hold: O
 struct State {
     watcher: Watcher,
     presenter: Presenter,
+    /// Objects go out as they are stored: the bytes exist, and copying them is all there is to do.
+    passes: bool,
     over: bool,
     /// A table's columns have been sent.
     headed: bool,
@@ -117,14 +120,14 @@ impl State {
 
     fn event(&mut self, kind: EventType, entry: &Entry, change: Option<&Change>, out: &mut BytesMut) {
         let word = kind.word();
+        if self.passes {
+            return self.wrap(word, &entry.json, out);
+        }
         if matches!(self.presenter.format.shape, Shape::Table(_)) {
             self.presenter.table.no_headers = std::mem::replace(&mut self.headed, true);
             return self.wrap(word, &self.presenter.encode(entry), out);
         }
-        // What goes out as it is stored needs no keeping: the bytes exist, and copying them is all there is to do.
-        let Some(change) = change.filter(|_| !self.presenter.passes_bytes()) else {
-            return self.wrap(word, &self.presenter.encode(entry), out);
-        };
+        let Some(change) = change else { return self.wrap(word, &self.presenter.encode(entry), out) };
         let key = self.representation();
         let kept = change.frames.lock().iter().find(|(k, _)| *k == key).map(|(_, object)| object.clone());
         let object = kept.unwrap_or_else(|| {
