@@ -53,6 +53,7 @@ pub fn translate(pattern: &str) -> Result<String, PatternError> {
         out: String::with_capacity(pattern.len() + 8),
         groups: vec![Group::default()],
         names: HashSet::new(),
+        last_name: pattern.rfind(":]").map_or(usize::MAX - 2, |at| pattern.len() - at),
     };
     reader.run()?;
     Ok(reader.out)
@@ -76,6 +77,8 @@ struct Reader<'a> {
     groups: Vec<Group>,
     /// Of groups so far.
     names: HashSet<&'a str>,
+    /// How far from the end the last name of a class (`[:alpha:]`) may end; more than there is of text: none does.
+    last_name: usize,
 }
 
 type Step<T> = Result<T, PatternError>;
@@ -256,7 +259,7 @@ impl<'a> Reader<'a> {
     }
 
     fn class(&mut self) -> Step<Last> {
-        let (rest, bytes) = class::class(self.rest, &mut self.out)?;
+        let (rest, bytes) = class::class(self.rest, self.last_name, &mut self.out)?;
         self.rest = rest;
         Ok(self.stands(Size::of_class(bytes)))
     }

@@ -99,8 +99,9 @@ fn property(text: &str) -> Step<(Item, &str)> {
 }
 
 /// A class from its bracket on; gives what follows it, and what its properties compile to: no more than the largest of them
-/// for sure, as they may overlap.
-pub(super) fn class<'a>(text: &'a str, out: &mut String) -> Step<(&'a str, u64)> {
+/// for sure, as they may overlap. `last_name`: how far from the end the last `:]` is, so that nobody looks for one in vain
+/// again and again; more than there is of text: there is none.
+pub(super) fn class<'a>(text: &'a str, last_name: usize, out: &mut String) -> Step<(&'a str, u64)> {
     let mut largest = 0;
     out.push('[');
     let mut rest = &text[1..];
@@ -115,14 +116,16 @@ pub(super) fn class<'a>(text: &'a str, out: &mut String) -> Step<(&'a str, u64)>
             return bad("missing closing ]", text);
         }
         if rest.starts_with("[:")
-            && let Some(end) = rest.find(":]")
+            && rest.len() >= 2 + last_name
+            && let Some(length) = rest[2..].find(":]")
         {
-            let name = &rest[..end + 2];
-            if !POSIX.contains(&name[2..end].trim_start_matches('^')) {
+            let (name, after) = rest.split_at(length + 4);
+            let inner = &rest[2..2 + length];
+            if !POSIX.contains(&inner.strip_prefix('^').unwrap_or(inner)) {
                 return bad("invalid character class range", name);
             }
             out.push_str(name);
-            rest = &rest[end + 2..];
+            rest = after;
             continue;
         }
         let start = rest;

@@ -31,6 +31,7 @@ fn matches_as_go_does() {
         (r"^[[:alpha:][:^digit:]]$", &["x", "-"], &["1"]),
         (r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", &["a.b-c"], &["-a", "A"]),
         (r"^[^/\\]+$", &["ab"], &["a/b", "a\\b"]),
+        (r"^[[:]$", &["[", ":"], &["]", "[:]"]),
         (r"", &["", "x"], &[]),
         (r"^$|a", &["", "xa"], &["b"]),
         (r"a\Bb", &["ab"], &["a b"]),
@@ -76,6 +77,9 @@ fn errors_are_gos() {
         ("a\\", "trailing backslash at end of expression: ``"),
         ("\\p{Nope}", "invalid character class range: `\\p{Nope}`"),
         ("[[:nope:]]", "invalid character class range: `[:nope:]`"),
+        ("[[:]:]", "invalid character class range: `[:]:]`"),
+        ("[[::]]", "invalid character class range: `[::]`"),
+        ("[[:^^alpha:]]", "invalid character class range: `[:^^alpha:]`"),
     ];
     for (pattern, text) in cases {
         assert_eq!(translate(pattern).unwrap_err().to_string(), format!("error parsing regexp: {text}"), "{pattern}");
@@ -155,6 +159,11 @@ proptest::proptest! {
                 proptest::prop_assert!(why.to_string().contains("size") || pattern.contains("(?"), "{pattern} {ours}: {why}");
             }
         }
+    }
+
+    #[test]
+    fn never_panics_in_classes(pattern in "(\\[[\\[\\]:^a\\\\dé-]{0,8}){1,3}") {
+        let _ = compile(&pattern);
     }
 
     #[test]

@@ -355,6 +355,8 @@ fn patterns() {
             "|".repeat(500_000),
             "[".repeat(500_000),
             "[[:alpha:]".repeat(50_000),
+            "[[:a]".repeat(200_000),
+            ["[", &"[:".repeat(500_000)].concat(),
             "\\Q".repeat(500_000),
             "\\x{0".repeat(500_000),
         ] {
