@@ -15,9 +15,12 @@ pub(crate) mod resolve;
 mod status;
 pub(crate) mod tls;
 pub(crate) mod unix;
+mod user;
 
 pub(crate) use error::RemoteError;
+pub(crate) use resolve::authority;
 pub(crate) use status::from_answer;
+pub(crate) use user::{User, escaped};
 
 use crate::server::Api;
 use crate::server::body::RequestBody;
@@ -155,25 +158,36 @@ pub(crate) struct Call<'a> {
 #[derive(Clone)]
 pub(crate) struct Remote {
     peer: Arc<Peer>,
+    user: Option<Arc<User>>,
     client: Client<Connector, RequestBody>,
 }
 
 impl Remote {
     /// Opens nothing yet.
     pub(crate) fn new(api: &Api, peer: Peer) -> Self {
+        Self::with_user(api, peer, None)
+    }
+
+    /// Calls as somebody.
+    pub(crate) fn with_user(api: &Api, peer: Peer, user: Option<Arc<User>>) -> Self {
         let peer = Arc::new(peer);
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MOST_IDLE)
             .pool_timer(TokioTimer::new())
             .http1_preserve_header_case(true)
-            .build(Connector::new(api, peer.clone()));
-        Remote { peer, client }
+            .build(Connector::new(api, peer.clone(), user.clone()));
+        Remote { peer, user, client }
     }
 
     /// Whom it reaches.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// As whom.
+    pub(crate) fn user(&self) -> Option<&User> {
+        self.user.as_deref()
     }
 
     /// Sends a request whose URI holds path and query alone, and waits for the head of the answer. The answer to
@@ -210,6 +224,9 @@ impl Remote {
         let request = Request::post(target).header(CONTENT_TYPE, JSON).header(USER_AGENT, call.agent);
         let request = request.header(ACCEPT, "application/json, */*").body(body);
         let mut request = request.map_err(|_| RemoteError::Target(target.to_owned()))?;
+        if let Some(user) = &self.user {
+            user.sign(request.headers_mut()).await?;
+        }
         spans::inject(request.headers_mut(), span);
         let answer = self.send(request).await?;
         let code = answer.status().as_u16();

@@ -1,6 +1,7 @@
 //! `AdmissionConfiguration`: what the plugins are told, in one file or in files that it names (upstream
 //! `apiserver/pkg/admission/config.go`).
 
+use super::webhook;
 use kaji_api::field::quoted;
 use kaji_api::{Value, codec};
 use std::collections::BTreeMap;
@@ -54,6 +55,10 @@ impl Reading {
                 (Value::Null, path) => self.named(name, &file.parent().unwrap_or(Path::new(".")).join(path))?,
                 (inline, _) => inline.clone(),
             };
+            // Looked at by the plugin; here it is only followed.
+            if let Some(file) = webhook::kubeconfig(&configuration) {
+                let _ = self.content(file);
+            }
             // The first counts.
             told.entry(name.to_owned()).or_insert(configuration);
         }

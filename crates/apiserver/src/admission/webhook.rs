@@ -11,6 +11,7 @@
 
 mod call;
 pub(super) mod choose;
+mod credentials;
 mod hook;
 mod metrics;
 mod mutate;
@@ -27,9 +28,12 @@ use super::configuration::{Strict, expect_kind};
 use super::{Attributes, Operation, Plugin, Take, content};
 use crate::pipeline::timing::{Phase, timed};
 use crate::row::Row;
+use credentials::Credentials;
 use futures::future::BoxFuture;
+use kaji_api::field::quoted;
 use kaji_api::{Status, Value};
 use source::Source;
+use std::path::Path;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 /// What the plugins can be told.
@@ -38,17 +42,27 @@ const KINDS: [(&str, &str); 2] = [
     ("apiserver.config.k8s.io/v1alpha1", "WebhookAdmission"),
 ];
 
-/// Credentials towards webhooks are not there; whoever counts on them must hear of it.
-fn configure(told: Option<&Value>) -> Result<Take<'static>, String> {
-    let Some(told) = told else { return Ok(Box::new(|| {})) };
-    expect_kind(told, &KINDS)?;
-    let mut strict = Strict::default();
-    strict.fields(told, "", &["kind", "apiVersion", "kubeConfigFile"]);
-    strict.check()?;
-    match told["kubeConfigFile"].str() {
-        "" => Ok(Box::new(|| {})),
-        file => Err(format!("kubeConfigFile {file:?}: credentials towards webhooks are not supported; leave it out")),
+/// The kubeconfig that names as whom webhooks are called; none: nobody.
+pub(super) fn kubeconfig(told: &Value) -> Option<&Path> {
+    Some(told["kubeConfigFile"].str()).filter(|file| !file.is_empty()).map(Path::new)
+}
+
+fn configure<'a>(source: &'a Source, told: Option<&Value>) -> Result<Take<'a>, String> {
+    let mut credentials = Credentials::default();
+    if let Some(told) = told {
+        expect_kind(told, &KINDS)?;
+        let mut strict = Strict::default();
+        strict.fields(told, "", &["kind", "apiVersion", "kubeConfigFile"]);
+        strict.check()?;
+        if let Some(file) = kubeconfig(told) {
+            if !file.is_absolute() {
+                let shown = quoted(&file.display().to_string());
+                return Err(format!("kubeConfigFile: Invalid value: {shown}: must be an absolute file path"));
+            }
+            credentials = Credentials::load(file)?;
+        }
     }
+    Ok(Box::new(move || source.identify(credentials)))
 }
 
 /// The plugin of webhooks that may change objects.
@@ -75,7 +89,7 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 
     fn configure<'a>(&'a self, told: Option<&Value>) -> Result<Take<'a>, String> {
-        configure(told)
+        configure(&self.0, told)
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
@@ -93,7 +107,7 @@ impl Plugin for ValidatingAdmissionWebhook {
     }
 
     fn configure<'a>(&'a self, told: Option<&Value>) -> Result<Take<'a>, String> {
-        configure(told)
+        configure(&self.0, told)
     }
 
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {

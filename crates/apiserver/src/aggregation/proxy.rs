@@ -2,6 +2,7 @@
 
 use super::Service;
 use crate::context::{RequestInfo, UserInfo};
+use crate::remote::escaped;
 use crate::server::Api;
 use crate::server::body::{Body, RequestBody, Response};
 use crate::spans::{self, Span};
@@ -128,21 +129,6 @@ fn identify(headers: &mut HeaderMap, user: &UserInfo) {
         let Ok(name) = name else { continue };
         values.iter().for_each(|value| add(name.clone(), value));
     }
-}
-
-/// Keys of extra facts may hold what header names may not (client-go `headerKeyEscape`).
-fn escaped(key: &str) -> String {
-    let mut out = String::new();
-    for byte in key.bytes() {
-        match byte {
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => out.push(char::from(byte)),
-            b'!' | b'#' | b'$' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// A failure as upstream's aggregator words it: not a `Status`.

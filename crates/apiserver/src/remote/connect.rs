@@ -1,6 +1,7 @@
 //! New connections for a pool: where to, TCP, TLS.
 
-use super::{Peer, Place, RemoteError, resolve, tls};
+use super::tls::{self, Identity, Pem};
+use super::{Peer, Place, RemoteError, User, resolve};
 use crate::cache::Caches;
 use crate::server::Api;
 use futures::future::BoxFuture;
@@ -25,14 +26,18 @@ pub(super) struct Connector(Arc<Inner>);
 struct Inner {
     peer: Arc<Peer>,
     caches: Arc<Caches>,
-    identity: Option<tls::Identity>,
+    /// The certificate of the API server, for peers that it identifies itself to.
+    proxy: Option<Identity>,
+    user: Option<Arc<User>>,
 }
 
 impl Connector {
-    pub(super) fn new(api: &Api, peer: Arc<Peer>) -> Self {
+    pub(super) fn new(api: &Api, peer: Arc<Peer>, user: Option<Arc<User>>) -> Self {
         let config = api.config();
-        let identity = config.proxy_client_cert.clone().zip(config.proxy_client_key.clone());
-        Connector(Arc::new(Inner { peer, caches: api.caches().clone(), identity }))
+        let files = config.proxy_client_cert.clone().zip(config.proxy_client_key.clone()).filter(|_| peer.identify);
+        let proxy =
+            files.map(|(certificate, key)| Identity { certificate: Pem::File(certificate), key: Pem::File(key) });
+        Connector(Arc::new(Inner { peer, caches: api.caches().clone(), proxy, user }))
     }
 }
 
@@ -64,7 +69,8 @@ impl Inner {
             return Ok(MaybeHttpsStream::Http(tcp));
         }
         let name = self.peer.server_name();
-        let tls = TlsConnector::from(Arc::new(tls::config(&self.peer, self.identity.as_ref()).await?));
+        let identity = self.user.as_ref().and_then(|user| user.identity()).or(self.proxy.as_ref());
+        let tls = TlsConnector::from(Arc::new(tls::config(&self.peer, identity).await?));
         let wanted = ServerName::try_from(name.clone())
             .map_err(|_| RemoteError::Tls(format!("tls: {name} is no name for a certificate")))?;
         let shaking = tokio::time::timeout(PATIENCE, tls.connect(wanted, TokioIo::new(tcp)));

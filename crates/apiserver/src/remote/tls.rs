@@ -6,8 +6,9 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::borrow::Cow;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 /// Where distributions keep the authorities that everybody believes; the first that is there counts.
@@ -27,8 +28,23 @@ static MACHINE_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     Arc::new(roots(&pem.unwrap_or_default()))
 });
 
-/// Files of a certificate and its key, PEM.
-pub(crate) type Identity = (PathBuf, PathBuf);
+/// What is PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pem {
+    /// In a file, which others may renew.
+    File(PathBuf),
+    /// As it is.
+    Inline(Vec<u8>),
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The certificate, perhaps with those that signed it.
+    pub(crate) certificate: Pem,
+    /// Its key.
+    pub(crate) key: Pem,
+}
 
 /// The TLS of a connection to a peer. Made anew for each, so that a renewed certificate is used at once.
 pub(super) async fn config(peer: &Peer, identity: Option<&Identity>) -> Result<ClientConfig, RemoteError> {
@@ -41,15 +57,15 @@ pub(super) async fn config(peer: &Peer, identity: Option<&Identity>) -> Result<C
         (false, true) => builder.with_root_certificates(MACHINE_ROOTS.clone()),
         (false, false) => builder.with_root_certificates(roots(&peer.ca_bundle)),
     };
-    let mut tls = match identity.filter(|_| peer.identify) {
+    let mut tls = match identity {
         None => builder.with_no_client_auth(),
-        Some((cert_path, key_path)) => {
-            let key = read(key_path).await?;
-            let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| unusable(key_path, &e))?;
-            let pem = read(cert_path).await?;
+        Some(Identity { certificate, key }) => {
+            let pem = key.read().await?;
+            let loaded = PrivateKeyDer::from_pem_slice(&pem).map_err(|e| key.unusable(&e))?;
+            let pem = certificate.read().await?;
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            let chain = chain.map_err(|e| unusable(cert_path, &e))?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| unusable(cert_path, &e))?
+            let chain = chain.map_err(|e| certificate.unusable(&e))?;
+            builder.with_client_auth_cert(chain, loaded).map_err(|e| certificate.unusable(&e))?
         }
     };
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -63,12 +79,21 @@ fn roots(pem: &[u8]) -> RootCertStore {
     roots
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, RemoteError> {
-    tokio::fs::read(path).await.map_err(|e| unusable(path, &e))
-}
+impl Pem {
+    async fn read(&self) -> Result<Cow<'_, [u8]>, RemoteError> {
+        match self {
+            Pem::File(path) => tokio::fs::read(path).await.map(Cow::Owned).map_err(|e| self.unusable(&e)),
+            Pem::Inline(pem) => Ok(Cow::Borrowed(pem)),
+        }
+    }
 
-fn unusable(path: &Path, why: &dyn Display) -> RemoteError {
-    RemoteError::File { path: path.to_owned(), why: why.to_string() }
+    fn unusable(&self, why: &dyn Display) -> RemoteError {
+        let path = match self {
+            Pem::File(path) => path.clone(),
+            Pem::Inline(_) => "certificate or key in a kubeconfig".into(),
+        };
+        RemoteError::File { path, why: why.to_string() }
+    }
 }
 
 /// A failed handshake in Go's words, where people know them.

@@ -1,5 +1,6 @@
 //! A server of others on loopback, over TLS: what webhooks and aggregated API servers are to this one.
 
+use crate::authn::PeerCertificates;
 use base64::prelude::*;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -11,6 +12,7 @@ use hyper_util::server::conn::auto;
 use kaji_pki::{Authority, Certificate, Subject, Usage};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::{Value as Json, json};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -27,7 +29,7 @@ type Handler = Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, Answer> + 
 /// A running server; ends when dropped.
 pub(crate) struct Extension {
     pub(crate) address: SocketAddr,
-    authority: Authority,
+    pub(crate) authority: Authority,
     pub(crate) connections: Arc<AtomicUsize>,
     _running: JoinSet<()>,
 }
@@ -35,6 +37,14 @@ pub(crate) struct Extension {
 impl Extension {
     /// Answers under the names `localhost`, `hook.ns.svc` and 127.0.0.1.
     pub(crate) async fn start<F>(handler: F) -> Self
+    where
+        F: Fn(http::Request<Bytes>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+    {
+        Self::start_asking(false, handler).await
+    }
+
+    /// The same; it may ask for certificates of its own authority, too, but takes clients without.
+    pub(crate) async fn start_asking<F>(for_certificates: bool, handler: F) -> Self
     where
         F: Fn(http::Request<Bytes>) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
     {
@@ -48,10 +58,19 @@ impl Extension {
         };
         let (chain, key) = authority.issue_with_key(&certificate).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap()).unwrap();
+        let clients = match for_certificates {
+            true => WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+                .allow_unauthenticated()
+                .build()
+                .unwrap(),
+            false => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
                 PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
@@ -84,7 +103,13 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, handler: Handler, conne
         connections.fetch_add(1, Ordering::Relaxed);
         running.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let service = service_fn(move |request| answer(handler.clone(), request));
+            let chain = stream.get_ref().1.peer_certificates().map(|chain| PeerCertificates(Arc::new(chain.to_vec())));
+            let service = service_fn(move |mut request| {
+                if let Some(chain) = chain.clone() {
+                    request.extensions_mut().insert(chain);
+                }
+                answer(handler.clone(), request)
+            });
             let builder = auto::Builder::new(TokioExecutor::new());
             let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });

@@ -1,5 +1,6 @@
 //! One webhook of a configuration, compiled.
 
+use super::credentials::Credentials;
 use super::rule::Rule;
 use crate::admission::expression::env::{Options, base};
 use crate::admission::expression::{Expression, conditions};
@@ -55,18 +56,31 @@ impl Hook {
 }
 
 /// The webhooks of a configuration, in order. Connections of webhooks in `old` that stay where they are are kept.
-pub(super) fn compile(api: &Api, configuration: &Value, old: &[Arc<Hook>]) -> Vec<Arc<Hook>> {
+pub(super) fn compile(
+    api: &Api,
+    credentials: &Credentials,
+    configuration: &Value,
+    old: &[Arc<Hook>],
+) -> Vec<Arc<Hook>> {
     let hooks = configuration["webhooks"].items().iter().enumerate();
-    hooks.map(|(index, hook)| Arc::new(one(api, configuration.name(), hook, index, old))).collect()
+    hooks
+        .map(|(index, hook)| {
+            Arc::new(one(configuration.name(), hook, index, |config| remote(api, credentials, config, old)))
+        })
+        .collect()
 }
 
-fn one(api: &Api, configuration: &str, hook: &Value, index: usize, old: &[Arc<Hook>]) -> Hook {
+fn remote(api: &Api, credentials: &Credentials, config: &Value, old: &[Arc<Hook>]) -> Result<Remote, String> {
+    let peer = Peer::from_client_config(config)?;
+    let user = credentials.of(&peer);
+    let is_same = |remote: &&Remote| *remote.peer() == peer && remote.user() == user.as_deref();
+    let kept = old.iter().filter_map(|hook| hook.remote.as_ref().ok()).find(is_same).cloned();
+    Ok(kept.unwrap_or_else(|| Remote::with_user(api, peer, user)))
+}
+
+fn one(configuration: &str, hook: &Value, index: usize, remote: impl FnOnce(&Value) -> Result<Remote, String>) -> Hook {
     let name = hook["name"].str();
     let timeout = hook["timeoutSeconds"].as_i64().and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
-    let remote = Peer::from_client_config(&hook["clientConfig"]).map(|peer| {
-        let kept = old.iter().filter_map(|h| h.remote.as_ref().ok()).find(|r| *r.peer() == peer);
-        kept.cloned().unwrap_or_else(|| Remote::new(api, peer))
-    });
     let version = |v: &Value| match v.str() {
         "v1" => Some(Version::V1),
         "v1beta1" => Some(Version::V1beta1),
@@ -86,7 +100,7 @@ fn one(api: &Api, configuration: &str, hook: &Value, index: usize, old: &[Arc<Ho
         timeout: timeout.map_or(PATIENCE, Duration::from_secs),
         version: hook["admissionReviewVersions"].items().iter().find_map(version),
         reinvoke: hook["reinvocationPolicy"].str() == "IfNeeded",
-        remote,
+        remote: remote(&hook["clientConfig"]),
     }
 }
 
