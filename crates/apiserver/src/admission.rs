@@ -15,6 +15,7 @@ mod lifecycle;
 mod limit_ranger;
 mod namespace_exists;
 mod node_restriction;
+mod node_selector;
 mod options;
 mod plugins;
 mod pod_security;
@@ -27,7 +28,10 @@ mod service_account;
 mod storage_class;
 mod storage_protection;
 mod taint_nodes;
+mod toleration_restriction;
 mod toleration_seconds;
+mod tolerations;
+mod topology_labels;
 pub(crate) mod webhook;
 
 pub(crate) use chain::{Chain, follow};
@@ -39,7 +43,8 @@ use crate::registry::options::DeleteOptions;
 use crate::row::Row;
 use crate::server::Api;
 use futures::future::BoxFuture;
-use kaji_api::{Status, Value};
+use kaji_api::{GroupResource, Status, Value};
+use std::sync::Arc;
 
 /// What is being done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +139,17 @@ impl Attributes<'_> {
         };
         Status::forbidden(&self.target.resource.group_resource(), &name, why)
     }
+}
+
+/// The namespace of a write; it may have been made a moment ago, through another server.
+async fn own_namespace(a: &Attributes<'_>) -> Result<Arc<Value>, Status> {
+    const NAMESPACES: GroupResource = GroupResource::of("", "namespaces");
+    if let Some(found) = a.api.get_shared(&NAMESPACES, "", a.namespace) {
+        return Ok(found);
+    }
+    a.api.fresh().await?;
+    let found = a.api.get_shared(&NAMESPACES, "", a.namespace);
+    found.ok_or_else(|| Status::not_found(&NAMESPACES, a.namespace))
 }
 
 /// Lets everything through; upstream's name for nothing.

@@ -1,10 +1,8 @@
 //! NamespaceExists: nothing is written in a namespace that is not there.
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, own_namespace};
 use futures::future::BoxFuture;
-use kaji_api::{GroupResource, Status};
-
-const NAMESPACES: GroupResource = GroupResource::of("", "namespaces");
+use kaji_api::Status;
 
 pub(super) struct NamespaceExists;
 
@@ -16,13 +14,7 @@ impl Plugin for NamespaceExists {
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
         Box::pin(async move {
             let exempt = a.namespace.is_empty() || a.is("", "namespaces") || a.operation == Operation::Connect;
-            if exempt || a.api.get_shared(&NAMESPACES, "", a.namespace).is_some() {
-                return Ok(());
-            }
-            // It may have been made a moment ago, through another server.
-            a.api.fresh().await?;
-            let found = a.api.get_shared(&NAMESPACES, "", a.namespace);
-            found.map(drop).ok_or_else(|| Status::not_found(&NAMESPACES, a.namespace))
+            if exempt { Ok(()) } else { own_namespace(a).await.map(drop) }
         })
     }
 }

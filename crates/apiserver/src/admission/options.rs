@@ -67,7 +67,7 @@ mod tests {
     fn plugins_are_chosen_by_name() {
         let usual = names(&[], &[]).unwrap();
         assert_eq!((usual[0], *usual.last().unwrap()), ("NamespaceLifecycle", "ResourceQuota"));
-        let changed = names(&["AlwaysPullImages"], &["ServiceAccount", "PodTopologyLabels"]).unwrap();
+        let changed = names(&["AlwaysPullImages"], &["ServiceAccount", "PodResizeValidator"]).unwrap();
         assert!(changed.contains(&"AlwaysPullImages") && !changed.contains(&"ServiceAccount"));
         assert_eq!(changed.len(), usual.len());
         let table: [(&[&str], &[&str], &str); 4] = [

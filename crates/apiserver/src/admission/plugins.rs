@@ -2,9 +2,9 @@
 
 use super::{
     Plugin, anti_affinity, certificates, claim_resize, event_rate, extended_toleration, external_addresses, image_pull,
-    ingress_class, lifecycle, limit_ranger, namespace_exists, node_restriction, pod_security, policy, priority,
-    resource_quota, runtime_class, service_account, storage_class, storage_protection, taint_nodes, toleration_seconds,
-    webhook,
+    ingress_class, lifecycle, limit_ranger, namespace_exists, node_restriction, node_selector, pod_security, policy,
+    priority, resource_quota, runtime_class, service_account, storage_class, storage_protection, taint_nodes,
+    toleration_restriction, toleration_seconds, topology_labels, webhook,
 };
 
 /// One of upstream's plugins.
@@ -50,10 +50,10 @@ pub(super) const ALL: &[Known] = &[
     off("AlwaysPullImages", || Box::new(image_pull::AlwaysPullImages)),
     absent_off("ImagePolicyWebhook"),
     on("PodSecurity", || Box::new(pod_security::PodSecurity::default())),
-    absent_off("PodNodeSelector"),
+    off("PodNodeSelector", || Box::new(node_selector::PodNodeSelector::default())),
     on("Priority", || Box::new(priority::Priority)),
     on("DefaultTolerationSeconds", || Box::new(toleration_seconds::DefaultTolerationSeconds)),
-    absent_off("PodTolerationRestriction"),
+    off("PodTolerationRestriction", || Box::new(toleration_restriction::PodTolerationRestriction::default())),
     off("EventRateLimit", || Box::new(event_rate::EventRateLimit::default())),
     off("ExtendedResourceToleration", || Box::new(extended_toleration::ExtendedResourceToleration)),
     on("DefaultStorageClass", || Box::new(storage_class::DefaultStorageClass)),
@@ -68,7 +68,7 @@ pub(super) const ALL: &[Known] = &[
     on("CertificateSubjectRestriction", || Box::new(certificates::CertificateSubjectRestriction)),
     on("DefaultIngressClass", || Box::new(ingress_class::DefaultIngressClass)),
     off("DenyServiceExternalIPs", || Box::new(external_addresses::DenyServiceExternalIps)),
-    absent("PodTopologyLabels"),
+    on("PodTopologyLabels", || Box::new(topology_labels::PodTopologyLabels)),
     absent("PodGroupWorkloadExists"),
     absent("NodeDeclaredFeatureValidator"),
     absent("JobValidation"),

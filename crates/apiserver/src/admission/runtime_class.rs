@@ -1,5 +1,6 @@
 //! RuntimeClass: a pod gets the overhead and the placement of its runtime class.
 
+use super::tolerations::merge;
 use super::{Attributes, Plugin, content};
 use crate::validation::resources::quantity;
 use futures::future::BoxFuture;
@@ -95,54 +96,4 @@ fn give_placement(a: &mut Attributes<'_>, class: &Value) -> Result<(), Status> {
         a.object.entry("spec").set("tolerations", Value::Array(merged));
     }
     Ok(())
-}
-
-/// Both lists in turn, without what another item covers.
-fn merge(first: &[Value], second: &[Value]) -> Vec<Value> {
-    let all = [first, second].concat();
-    let mut merged: Vec<Value> = Vec::new();
-    for (i, item) in all.iter().enumerate() {
-        let covered = merged.iter().any(|other| covers(other, item))
-            || all[i + 1..].iter().any(|other| other != item && covers(other, item));
-        if !covered {
-            merged.push(item.clone());
-        }
-    }
-    merged
-}
-
-/// Whether a toleration tolerates all that another does.
-fn covers(wide: &Value, narrow: &Value) -> bool {
-    let operator = |t: &Value| if t["operator"].str() == "Exists" { "Exists" } else { "Equal" };
-    if wide == narrow {
-        return true;
-    }
-    let any_key = wide["key"].str().is_empty() && operator(wide) == "Exists";
-    let effect = wide["effect"].str();
-    if (wide["key"].str() != narrow["key"].str() && !any_key)
-        || (!effect.is_empty() && effect != narrow["effect"].str())
-    {
-        return false;
-    }
-    if let (true, Some(most)) = (effect == "NoExecute", wide["tolerationSeconds"].as_i64())
-        && narrow["tolerationSeconds"].as_i64().is_none_or(|seconds| seconds > most)
-    {
-        return false;
-    }
-    operator(wide) == "Exists" || (operator(narrow) == "Equal" && wide["value"].str() == narrow["value"].str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kaji_api::value;
-
-    #[test]
-    fn tolerations_that_others_cover_go() {
-        let narrow = value!({"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"});
-        let wide = value!({"key": "k", "operator": "Exists"});
-        let other = value!({"key": "o", "operator": "Exists"});
-        let merged = merge(&[narrow, other.clone()], &[wide.clone(), other.clone()]);
-        assert_eq!(merged, [other, wide]);
-    }
 }

@@ -103,7 +103,7 @@ async fn nodes_change_only_themselves() {
 }
 
 /// A server with an admission configuration in `admission.yaml` of its directory.
-async fn configured(enabled: &[&str], plugins: &str) -> Server {
+pub(super) async fn configured(enabled: &[&str], plugins: &str) -> Server {
     let text = format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n{plugins}");
     let s = Server::start_with(|c| {
         let file = c.tls_cert.with_file_name("admission.yaml");
