@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod codec;
 pub mod discovery;
+pub mod feature;
 pub mod field;
 #[cfg(test)]
 mod golden;

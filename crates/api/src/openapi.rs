@@ -25,7 +25,7 @@ use paths::PathItem;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the documents tell beyond the tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// CBOR is served, too.
     pub cbor: bool,
