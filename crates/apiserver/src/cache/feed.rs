@@ -17,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 const CATCH_UP: Duration = Duration::from_secs(3);
 /// How long the store's events may take before it is asked whether there are any.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How long the store may take to say that it is well (upstream `--etcd-healthcheck-timeout`).
-const HEALTH: Duration = Duration::from_secs(2);
 /// Records read at once when loading.
 const PAGE: usize = 1000;
 const ROOT: &str = "/registry/";
@@ -118,10 +116,10 @@ impl Caches {
     }
 
     /// Whether the store answers in time; why not.
-    pub(crate) async fn answers(&self) -> Result<(), String> {
-        match tokio::time::timeout(HEALTH, self.store.revision()).await {
+    pub(crate) async fn answers_within(&self, limit: Duration) -> Result<(), String> {
+        match tokio::time::timeout(limit, self.store.revision()).await {
             Ok(answer) => answer.map(drop).map_err(|e| e.to_string()),
-            Err(_) => Err(format!("the store did not answer within {} s", HEALTH.as_secs())),
+            Err(_) => Err(format!("the store did not answer within {limit:?}")),
         }
     }
 

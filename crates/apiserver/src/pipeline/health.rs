@@ -17,14 +17,21 @@ pub(super) fn is_health(path: &str) -> bool {
 type Check = (&'static str, Result<(), String>);
 
 async fn checks(api: &Api, root: &str) -> Vec<Check> {
-    let store = api.caches().answers().await;
+    let (caches, limits) = (api.caches(), &api.config().limits);
+    let readiness = async {
+        match root {
+            "readyz" => Some(caches.answers_within(limits.readiness).await),
+            _ => None,
+        }
+    };
+    let (store, readiness) = futures::join!(caches.answers_within(limits.health), readiness);
     let bootstrap = match api.is_ready() {
         true => Ok(()),
         false => Err("not finished".to_owned()),
     };
-    let mut all = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store.clone())];
-    if root == "readyz" {
-        all.push(("etcd-readiness", store));
+    let mut all = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store)];
+    if let Some(readiness) = readiness {
+        all.push(("etcd-readiness", readiness));
         all.push(("informer-sync", Ok(())));
     }
     if let Some(plugins) = api.caches().sealer().health().await {

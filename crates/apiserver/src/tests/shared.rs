@@ -7,6 +7,7 @@ use kaji_store::etcd_process::{EtcdCluster, is_installed};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn store(cluster: &EtcdCluster) -> Arc<Etcd> {
     let options = Options { endpoints: cluster.addresses(), ..Options::default() };
@@ -109,12 +110,17 @@ async fn a_store_that_does_not_answer_fails_the_checks() {
         return;
     }
     let cluster = EtcdCluster::start(1);
-    let server = Server::start_on(store(&cluster).await, [192, 0, 2, 1]).await;
+    let server = Server::start_on_with(store(&cluster).await, |config| {
+        config.limits.health = Duration::from_millis(200);
+        config.limits.readiness = Duration::from_millis(300);
+    })
+    .await;
     cluster.stall(0);
-    for path in ["/livez/etcd", "/readyz/etcd", "/readyz/etcd-readiness"] {
+    for (path, limit) in [("/livez/etcd", "200ms"), ("/readyz/etcd", "200ms"), ("/readyz/etcd-readiness", "300ms")] {
         let answer = server.get(path).await;
         assert_eq!(answer.code, 500, "{path}");
-        assert!(answer.text().contains("the store did not answer within 2 s"), "{}", answer.text());
+        let why = format!("the store did not answer within {limit}");
+        assert!(answer.text().contains(&why), "{}", answer.text());
     }
     cluster.wake(0);
 }

@@ -17,7 +17,7 @@ pub(super) async fn list(ask: Ask<'_>) -> Vec<Value> {
 }
 
 async fn store(ask: Ask<'_>) -> Value {
-    let condition = match ask.api.caches().answers().await {
+    let condition = match ask.api.caches().answers_within(ask.api.config().limits.health).await {
         Ok(()) => value!({"type": "Healthy", "status": "True", "message": "ok"}),
         Err(error) => value!({"type": "Healthy", "status": "False", "error": error}),
     };
