@@ -1,21 +1,27 @@
 //! Authentication: who is it?
 
+mod bootstrap_tokens;
 mod certificate;
+mod csv;
 mod key;
 pub(crate) mod openid;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) mod properties;
 mod proxy;
+mod static_tokens;
 pub(crate) mod token;
 
+use crate::config::gates;
 use crate::context::UserInfo;
 use crate::server::{Api, StartError};
 use aws_lc_rs::digest::{SHA256, digest};
+use bootstrap_tokens::BootstrapTokens;
 use certificate::Issuer;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use kaji_api::Status;
 use rustls::pki_types::CertificateDer;
+use static_tokens::StaticTokens;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +33,11 @@ pub trait Authenticator: Send + Sync {
     /// Reads its files anew; the error says what is wrong with them, and nothing has changed.
     fn reload(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Who a bearer token stands for, where it knows tokens without audiences.
+    fn bearer(&self, _token: &str) -> Option<UserInfo> {
+        None
     }
 
     /// Itself, where it knows service account tokens: they are issued and reviewed there.
@@ -71,9 +82,27 @@ pub(crate) fn chain(api: &Api) -> Result<Vec<Box<dyn Authenticator>>, StartError
     }
     let path = &config.client_ca;
     let issuer = Issuer::from_pem_file(path).map_err(|why| bad("the authority of client certificates", path, why))?;
-    chain.push(Box::new(certificate::Certificates::new(issuer)));
+    chain.push(Box::new(certificate::Certificates::new(issuer, config.gates.is_on(gates::CERTIFICATE_UID))));
+    if let Some(path) = &config.bearers.file {
+        const FILE: &str = "the file of tokens (--token-auth-file)";
+        let text = String::from_utf8_lossy(&content(FILE, path)?).into_owned();
+        chain.push(Box::new(StaticTokens::parse(path, &text).map_err(|why| bad(FILE, path, why))?));
+    }
+    if config.bearers.bootstrap {
+        chain.push(Box::new(BootstrapTokens(api.caches().clone())));
+    }
+    // The last: what it does not know is refused.
     chain.push(Box::new(tokens(api)?));
     Ok(chain)
+}
+
+/// Asks an authenticator about the bearer token of a request.
+fn by_bearer<'a>(
+    authenticator: &dyn Authenticator,
+    request: &Parts,
+) -> BoxFuture<'a, Result<Option<UserInfo>, Status>> {
+    let user = token::bearer(request).and_then(|token| authenticator.bearer(token));
+    Box::pin(std::future::ready(Ok(user)))
 }
 
 fn tokens(api: &Api) -> Result<token::Tokens, StartError> {

@@ -1,13 +1,22 @@
 //! What the API server is told at start.
 
 mod accounts;
+mod bearers;
 mod front_proxy;
+pub(crate) mod gates;
+mod kubelets;
 mod pair;
+pub(crate) mod runtime;
 mod serving;
 
 pub use accounts::Accounts;
+pub use bearers::Bearers;
 pub use front_proxy::FrontProxy;
+pub use gates::SWITCHABLE;
+pub use kaji_api::feature::Gates;
+pub use kubelets::Kubelets;
 pub use pair::NamedPair;
+pub use runtime::RuntimeConfig;
 pub use serving::{Anonymous, Serving};
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +38,8 @@ pub struct Config {
     pub client_ca: PathBuf,
     /// `--service-account-*`, `--api-audiences`: tokens of service accounts.
     pub accounts: Accounts,
+    /// `--token-auth-file`, `--enable-bootstrap-token-auth`: other tokens.
+    pub bearers: Bearers,
     /// `--service-cluster-ip-range`; the first address is the `kubernetes` service's.
     pub service_range: ipnet::IpNet,
     /// `--service-node-port-range`, inclusive.
@@ -39,15 +50,12 @@ pub struct Config {
     pub proxy_client_cert: Option<PathBuf>,
     /// Its key.
     pub proxy_client_key: Option<PathBuf>,
-    /// `--kubelet-client-certificate`, `--kubelet-client-key`: the identity towards kubelets.
-    pub kubelet_client_cert: PathBuf,
-    /// Its key.
-    pub kubelet_client_key: PathBuf,
-    /// `--kubelet-certificate-authority`.
-    pub kubelet_ca: PathBuf,
-    /// `--kubelet-preferred-address-types`: which of a node's addresses are tried, in this order; none: its internal
-    /// and external ones, then names.
-    pub kubelet_address_types: Vec<String>,
+    /// `--kubelet-*`: how kubelets are reached.
+    pub kubelets: Kubelets,
+    /// `--runtime-config`: which built-in API versions are served.
+    pub runtime: RuntimeConfig,
+    /// `--feature-gates`.
+    pub gates: Gates,
     /// `--audit-*`.
     pub audit: crate::audit::Options,
     /// `--encryption-provider-config`, `--encryption-provider-config-automatic-reload`.
@@ -89,6 +97,10 @@ pub struct Limits {
     pub watch: Duration,
     /// `--event-ttl`: how long events stay.
     pub event: Duration,
+    /// `--etcd-healthcheck-timeout`: how long the store may take for the check `etcd`.
+    pub health: Duration,
+    /// `--etcd-readycheck-timeout`: how long for the check `etcd-readiness`.
+    pub readiness: Duration,
 }
 
 impl Default for Limits {
@@ -100,6 +112,8 @@ impl Default for Limits {
             request: Duration::from_secs(60),
             watch: Duration::from_secs(1800),
             event: Duration::from_secs(3600),
+            health: Duration::from_secs(2),
+            readiness: Duration::from_secs(2),
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod registry;
 pub(crate) mod reload;
 pub(crate) mod remote;
 pub mod row;
+pub(crate) mod served;
 pub mod server;
 pub(crate) mod service_repair;
 pub(crate) mod spans;

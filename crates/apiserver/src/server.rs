@@ -27,6 +27,7 @@ use crate::pipeline::{self, Inflight};
 use crate::registry::{Scope, expiry};
 use crate::reload::{self, Reloads};
 use crate::row::{CustomRows, Row};
+use crate::served::Served;
 use crate::service_repair;
 use crate::spans::{StoreCalls, Tracer};
 use futures::future::BoxFuture;
@@ -50,6 +51,7 @@ pub struct Api(pub(crate) Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) config: Config,
     caches: Arc<Caches>,
+    served: Served,
     custom: CustomRows,
     admission: admission::Chain,
     aggregation: Aggregation,
@@ -83,6 +85,7 @@ impl Api {
     async fn start_parts(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         config.serving.validate().map_err(|why| StartError::BadFlag { why })?;
         config.accounts.validate().map_err(|why| StartError::BadFlag { why })?;
+        let served = Served::new(&config).map_err(|why| StartError::BadFlag { why })?;
         let admission = admission::Chain::start(&config.admission)?;
         let tracer = Tracer::start(config.tracing.as_deref())?;
         let audit = Audit::start(&config.audit)?;
@@ -100,6 +103,7 @@ impl Api {
         let api = Api(Arc::new(Parts {
             config,
             caches,
+            served,
             custom: CustomRows::default(),
             admission,
             aggregation: Aggregation::default(),
@@ -203,6 +207,11 @@ impl Api {
 
     pub(crate) fn caches(&self) -> &Arc<Caches> {
         &self.0.caches
+    }
+
+    /// The built-in resources that are served.
+    pub(crate) fn served(&self) -> &Served {
+        &self.0.served
     }
 
     /// The custom resources that are served now.

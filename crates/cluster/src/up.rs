@@ -248,10 +248,14 @@ fn api_config(
         front_proxy: Some(kaji_apiserver::config::FrontProxy::new(material.front_proxy_ca())),
         proxy_client_cert: Some(proxy_client.cert),
         proxy_client_key: Some(proxy_client.key),
-        kubelet_client_cert: kubelet_client.cert,
-        kubelet_client_key: kubelet_client.key,
-        kubelet_ca: material.cluster_files().cert,
-        kubelet_address_types: Vec::new(),
+        kubelets: kaji_apiserver::config::Kubelets {
+            identity: Some((kubelet_client.cert, kubelet_client.key)),
+            authority: Some(material.cluster_files().cert),
+            address_types: Vec::new(),
+        },
+        runtime: kaji_apiserver::config::RuntimeConfig::default(),
+        gates: kaji_apiserver::config::Gates::default(),
+        bearers: kaji_apiserver::config::Bearers::default(),
         audit: kaji_apiserver::audit::Options::default(),
         serving: kaji_apiserver::config::Serving::default(),
         encryption: kaji_apiserver::encryption::Options {

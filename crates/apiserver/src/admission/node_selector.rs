@@ -1,6 +1,6 @@
 //! PodNodeSelector: pods of a namespace run on the nodes that it names, and on no others than it may name.
 
-use super::{Attributes, Plugin, Take, own_namespace};
+use super::{Attributes, Plugin, Take, content, own_namespace};
 use futures::future::BoxFuture;
 use kaji_api::field::quoted;
 use kaji_api::{GroupResource, Status, Value, names};
@@ -30,24 +30,25 @@ impl Plugin for PodNodeSelector {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !a.creates_pod() {
+            return content();
+        }
         Box::pin(async move {
-            if a.creates_pod() {
-                let wanted = self.wanted(&*own_namespace(a).await?)?;
-                let own = labels_of(&a.object["spec"]["nodeSelector"]);
-                self.check(a, &wanted)?;
-                for (key, value) in wanted.into_iter().filter(|(key, _)| !own.contains_key(key)) {
-                    a.object.entry("spec").entry("nodeSelector").set(key, value);
-                }
+            let wanted = self.wanted(&*own_namespace(a).await?)?;
+            let own = labels_of(&a.object["spec"]["nodeSelector"]);
+            self.check(a, &wanted)?;
+            for (key, value) in wanted.into_iter().filter(|(key, _)| !own.contains_key(key)) {
+                a.object.entry("spec").entry("nodeSelector").set(key, value);
             }
             Ok(())
         })
     }
 
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !a.creates_pod() {
+            return content();
+        }
         Box::pin(async move {
-            if !a.creates_pod() {
-                return Ok(());
-            }
             let wanted = self.wanted(&*own_namespace(a).await?)?;
             self.check(a, &wanted)
         })

@@ -2,7 +2,7 @@
 
 use super::configuration::expect_kind;
 use super::tolerations::{covers, merge};
-use super::{Attributes, Operation, Plugin, Take, own_namespace};
+use super::{Attributes, Operation, Plugin, Take, content, own_namespace};
 use crate::validation::{At, qos, scheduling};
 use futures::future::BoxFuture;
 use kaji_api::field::Errors;
@@ -36,10 +36,10 @@ impl Plugin for PodTolerationRestriction {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !concerns(a) {
+            return content();
+        }
         Box::pin(async move {
-            if !concerns(a) {
-                return Ok(());
-            }
             let namespace = own_namespace(a).await?;
             let cluster = self.0.read().clone();
             let mut added = Vec::new();
@@ -58,10 +58,10 @@ impl Plugin for PodTolerationRestriction {
     }
 
     fn validate<'a>(&'a self, a: &'a Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        if !concerns(a) || a.object["spec"]["tolerations"].items().is_empty() {
+            return content();
+        }
         Box::pin(async move {
-            if !concerns(a) || a.object["spec"]["tolerations"].items().is_empty() {
-                return Ok(());
-            }
             let cluster = self.0.read().clone();
             check(a, &*own_namespace(a).await?, &cluster)
         })

@@ -1,6 +1,6 @@
 //! PodTopologyLabels: a pod that is given to a node gets the labels that say where the node is.
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, content};
 use crate::config::gates;
 use futures::future::BoxFuture;
 use kaji_api::{GroupResource, Status, Value};
@@ -16,14 +16,12 @@ impl Plugin for PodTopologyLabels {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
-        Box::pin(async move {
-            let node = node(a).filter(|_| a.api.config().gates.is_on(gates::TOPOLOGY_LABELS));
-            // One that is not there says nothing.
-            if let Some(node) = node.and_then(|name| a.api.get_shared(&NODES, "", name)) {
-                copy(&node, a.object);
-            }
-            Ok(())
-        })
+        let node = node(a).filter(|_| a.api.config().gates.is_on(gates::TOPOLOGY_LABELS));
+        // One that is not there says nothing.
+        if let Some(node) = node.and_then(|name| a.api.get_shared(&NODES, "", name)) {
+            copy(&node, a.object);
+        }
+        content()
     }
 }
 

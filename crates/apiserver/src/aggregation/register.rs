@@ -10,6 +10,7 @@ use crate::cache::{Cache, Change, ChangeKind};
 use crate::context::RequestContext;
 use crate::registry::Mode;
 use crate::remote::resolve::built_in;
+use crate::served::Served;
 use crate::server::Api;
 use kaji_api::{ObjectKey, Status, Value, value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -40,7 +41,7 @@ async fn follow(api: &Api) {
         let mut due: BTreeSet<String> =
             registered.entries.iter().map(|e| e.names(&registrations.row).1.into()).collect();
         for entry in defined.entries {
-            due.extend(wanted.define(entry.names(&definitions.row).1, group_versions(&entry.decode())));
+            due.extend(wanted.define(entry.names(&definitions.row).1, group_versions(api.served(), &entry.decode())));
         }
         let (mut failed, mut again, mut backoff) = (BTreeSet::new(), Instant::now(), Backoff::default());
         // Until a cursor is cut.
@@ -57,7 +58,7 @@ async fn follow(api: &Api) {
             }
             tokio::select! {
                 changes = definitions_change.next() => match changes {
-                    Ok(changes) => changes.iter().for_each(|change| due.extend(take(&mut wanted, &definitions, change))),
+                    Ok(changes) => changes.iter().for_each(|change| due.extend(take(api.served(), &mut wanted, &definitions, change))),
                     Err(_) => break,
                 },
                 changes = registrations_change.next() => match changes {
@@ -71,9 +72,9 @@ async fn follow(api: &Api) {
 }
 
 /// The names of registrations that a change of a definition concerns.
-fn take(wanted: &mut Wanted, definitions: &Cache, change: &Arc<Change>) -> Vec<String> {
+fn take(built_in: &Served, wanted: &mut Wanted, definitions: &Cache, change: &Arc<Change>) -> Vec<String> {
     let served = match change.kind {
-        ChangeKind::Put => group_versions(&change.entry.decode()),
+        ChangeKind::Put => group_versions(built_in, &change.entry.decode()),
         ChangeKind::Delete => BTreeSet::new(),
     };
     wanted.define(change.entry.names(&definitions.row).1, served)
@@ -82,14 +83,14 @@ fn take(wanted: &mut Wanted, definitions: &Cache, change: &Arc<Change>) -> Vec<S
 type GroupVersion = (String, String);
 
 /// What a definition serves, but for what is built in.
-fn group_versions(definition: &Value) -> BTreeSet<GroupVersion> {
+fn group_versions(built_in: &Served, definition: &Value) -> BTreeSet<GroupVersion> {
     let group = definition["spec"]["group"].str();
     let versions =
         definition["spec"]["versions"].items().iter().filter(|v| v["served"].bool()).map(|v| v["name"].str());
-    let is_built_in = |version: &str| {
-        kaji_api::resource::all().iter().any(|row| row.enabled && (row.group, row.version) == (group, version))
-    };
-    versions.filter(|version| !is_built_in(version)).map(|version| (group.to_owned(), version.to_owned())).collect()
+    versions
+        .filter(|version| !built_in.has_version(group, version))
+        .map(|version| (group.to_owned(), version.to_owned()))
+        .collect()
 }
 
 /// The group versions that definitions serve.
@@ -224,7 +225,7 @@ mod tests {
     fn built_in_groups_are_registered_already() {
         let definition = value!({"spec": {"group": "coordination.k8s.io", "versions": [
             {"name": "v1", "served": true}, {"name": "v7", "served": true}, {"name": "v8", "served": false}]}});
-        let found: Vec<String> = group_versions(&definition).iter().map(name).collect();
+        let found: Vec<String> = group_versions(&Served::default(), &definition).iter().map(name).collect();
         assert_eq!(found, ["v7.coordination.k8s.io"]);
     }
 

@@ -68,6 +68,8 @@ fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
 /// The authenticator.
 pub(super) struct Certificates {
     issuer: Issuer,
+    /// Whether a certificate may name its owner's uid.
+    uids: bool,
     /// By digest of the certificate.
     known: Mutex<HashMap<[u8; 32], Known>>,
     /// Grows when the authority is read anew: what an earlier one vouched for is not remembered.
@@ -79,8 +81,8 @@ type Known = (Option<UserInfo>, Duration);
 
 impl Certificates {
     /// Certificates that an authority issued.
-    pub(super) fn new(issuer: Issuer) -> Self {
-        Certificates { issuer, known: Mutex::default(), age: AtomicU64::new(0) }
+    pub(super) fn new(issuer: Issuer, uids: bool) -> Self {
+        Certificates { issuer, uids, known: Mutex::default(), age: AtomicU64::new(0) }
     }
 
     fn user(&self, PeerCertificates { chain, digest }: &PeerCertificates) -> Result<Option<UserInfo>, String> {
@@ -96,7 +98,10 @@ impl Certificates {
             return Ok(None);
         }
         let certificate = Certificate::from_der(leaf).map_err(|e| format!("malformed certificate: {e}"))?;
-        let user = user_of(&certificate, digest)?;
+        let mut user = user_of(&certificate, digest)?;
+        if !self.uids {
+            user.iter_mut().for_each(|user| user.uid.clear());
+        }
         let end = certificate.tbs_certificate().validity().not_after.to_unix_duration();
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED {
@@ -169,7 +174,7 @@ pub(super) mod tests {
     fn a_certificate_names_a_user_and_all_its_groups() {
         let (file, chain) = issue(Subject::new("jane", &["dev", "ops"]));
         let chain = PeerCertificates::new(chain);
-        let certificates = Certificates::new(Issuer::from_pem_file(file.path()).unwrap());
+        let certificates = Certificates::new(Issuer::from_pem_file(file.path()).unwrap(), true);
         for _ in 0..2 {
             let user = certificates.user(&chain).unwrap().unwrap();
             assert_eq!((user.name.as_str(), user.groups), ("jane", vec!["dev".to_owned(), "ops".to_owned()]));
@@ -181,7 +186,7 @@ pub(super) mod tests {
     fn another_authority_s_certificate_names_nobody() {
         let (_, chain) = issue(Subject::new("jane", &["system:masters"]));
         let (other, _) = issue(Subject::new("x", &[]));
-        let certificates = Certificates::new(Issuer::from_pem_file(other.path()).unwrap());
+        let certificates = Certificates::new(Issuer::from_pem_file(other.path()).unwrap(), true);
         assert_eq!(certificates.user(&PeerCertificates::new(chain)).unwrap(), None);
     }
 }

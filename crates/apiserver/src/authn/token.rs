@@ -366,7 +366,8 @@ impl Authenticator for Tokens {
     }
 }
 
-fn bearer(request: &Parts) -> Option<&str> {
+/// The bearer token of a request.
+pub(super) fn bearer(request: &Parts) -> Option<&str> {
     let header = request.headers.get(AUTHORIZATION)?.to_str().ok()?.trim();
     let (scheme, rest) = header.split_once(' ')?;
     let token = rest.split(' ').next().filter(|t| !t.is_empty())?;

@@ -2,7 +2,7 @@
 
 use super::{Maker, condition, ensure_all};
 use futures::future::try_join_all;
-use kaji_api::{GroupResource, Status, Value, value};
+use kaji_api::{GroupResource, ObjectKey, Status, Value, value};
 use std::path::Path;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -88,8 +88,13 @@ fn authentication(maker: &Maker<'_>) -> Result<Value, Status> {
     Ok(data)
 }
 
+/// What registrations made at a start say of who looks after them.
+const AT_START: &str = "onstart";
+
 /// Group, version, and what discovery orders them by.
-const API_SERVICES: [(&str, &str, i64, i64); 21] = [
+type ApiService = (&'static str, &'static str, i64, i64);
+
+const API_SERVICES: [ApiService; 21] = [
     ("", "v1", 18000, 1),
     ("admissionregistration.k8s.io", "v1", 16700, 15),
     ("apiextensions.k8s.io", "v1", 16700, 15),
@@ -119,16 +124,30 @@ pub(super) async fn api_services(maker: &Maker<'_>) -> Result<(), Status> {
     if maker.api.stored(&resource).is_none() {
         return Ok(());
     }
-    let served = |row: &&(&str, &str, i64, i64)| {
-        kaji_api::resource::all().iter().any(|r| r.enabled && (r.group, r.version) == (row.0, row.1))
-    };
-    try_join_all(API_SERVICES.iter().filter(served).map(|row| api_service(maker, &resource, row))).await.map(drop)
+    let served = |row: &&ApiService| maker.api.served().has_version(row.0, row.1);
+    let (served, others): (Vec<&ApiService>, Vec<&ApiService>) = API_SERVICES.iter().partition(served);
+    try_join_all(served.into_iter().map(|row| api_service(maker, &resource, row))).await?;
+    try_join_all(others.into_iter().map(|row| forget(maker, &resource, row))).await.map(drop)
+}
+
+/// Takes away what a start with this version made; what others made in its place stays.
+async fn forget(maker: &Maker<'_>, resource: &GroupResource, row: &ApiService) -> Result<(), Status> {
+    let name = format!("{}.{}", row.1, row.0);
+    let is_ours =
+        |object: Value| object["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"].str() == AT_START;
+    if !maker.api.get_cached(resource, "", &name).is_some_and(is_ours) {
+        return Ok(());
+    }
+    match maker.api.delete(maker.cx, resource, &ObjectKey::new("", &name)).await {
+        Err(status) if status.code != 404 => Err(status),
+        _ => Ok(()),
+    }
 }
 
 async fn api_service(
     maker: &Maker<'_>,
     resource: &GroupResource,
-    &(group, version, group_priority, version_priority): &(&'static str, &'static str, i64, i64),
+    &(group, version, group_priority, version_priority): &ApiService,
 ) -> Result<(), Status> {
     let mut spec = Value::object();
     if !group.is_empty() {
@@ -142,7 +161,7 @@ async fn api_service(
         "kind": "APIService",
         "metadata": {
             "name": (format!("{version}.{group}")),
-            "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"},
+            "labels": {"kube-aggregator.kubernetes.io/automanaged": (AT_START)},
         },
         "spec": spec,
     });

@@ -1,6 +1,7 @@
 //! gzip for large answers, if asked for (upstream compresses above 128 KiB).
 
 use super::Next;
+use crate::config::gates;
 use crate::server::Api;
 use crate::server::body::{Body, BoxError, Request, Response};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ const THRESHOLD: u64 = 128 << 10;
 /// What is compressed at once of a body that is there as a whole; then others have their turn.
 const TURN: usize = 256 << 10;
 
-pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+pub(super) fn layer<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
     let asked = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(takes_gzip);
     if !asked {
         return next.run(request);
@@ -24,7 +25,8 @@ pub(super) fn layer<'a>(_: &'a Api, request: Request, next: Next<'a>) -> BoxFutu
         let response = next.run(request).await;
         let large = response.body().size_hint().exact().is_some_and(|n| n > THRESHOLD);
         let packed = response.headers().contains_key(CONTENT_ENCODING);
-        if large && !packed { Box::pin(gzip(response)).await } else { response }
+        let compresses = || api.config().gates.is_on(gates::RESPONSE_COMPRESSION);
+        if large && !packed && compresses() { Box::pin(gzip(response)).await } else { response }
     })
 }
 

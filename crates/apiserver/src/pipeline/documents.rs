@@ -38,14 +38,14 @@ impl Aggregated {
 /// The document at a path; none: no such path.
 pub(super) async fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Response>, Status> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let table = asked.api.custom().load();
+    let (table, served) = (asked.api.custom().load(), asked.api.served());
     match parts.as_slice() {
-        ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, table.core()))),
+        ["api"] if wants_aggregated(asked) => return Ok(Some(aggregated(asked, table.core(served)))),
         ["apis"] if wants_aggregated(asked) => return Ok(Some(groups(asked, &table))),
         ["openapi", rest @ ..] => return openapi::serve(asked, rest).await,
         _ => {}
     }
-    let discovery = table.discovery();
+    let discovery = table.discovery(served);
     let document = match parts.as_slice() {
         ["api"] => Some(kaji_api::discovery::api_versions(&server_address(asked))),
         ["api", version] => discovery.resources("", version),
@@ -63,12 +63,14 @@ pub(super) async fn serve(asked: &Asked<'_>, path: &str) -> Result<Option<Respon
 
 /// All groups in the aggregated form, those that others answer among them.
 fn groups(asked: &Asked<'_>, table: &Table) -> Response {
-    let aggregation = asked.api.aggregation();
+    let (aggregation, served) = (asked.api.aggregation(), asked.api.served());
     let snapshot = aggregation.snapshot(asked.api);
     if !snapshot.has_remote {
-        return aggregated(asked, table.groups());
+        return aggregated(asked, table.groups(served));
     }
-    let merged = aggregation.documents.merged(&snapshot, &table.groups().tag, || table.discovery().aggregated(false));
+    let merged = aggregation
+        .documents
+        .merged(&snapshot, &table.groups(served).tag, || table.discovery(served).aggregated(false));
     aggregated(asked, &merged)
 }
 

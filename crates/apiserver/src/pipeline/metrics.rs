@@ -121,6 +121,7 @@ impl Metrics {
         if let Some(tracer) = api.tracer() {
             tracer.page(&mut out);
         }
+        gates_page(api, &mut out);
         process_page(self.started, &mut out);
         out
     }
@@ -172,6 +173,16 @@ fn resource_page(api: &Api, out: &mut String) {
     head(out, "apiserver_resource_size_estimate_bytes", "gauge", "Bytes of these objects.");
     for (labels, (_, bytes)) in &sizes {
         let _ = writeln!(out, "apiserver_resource_size_estimate_bytes{{{labels}}} {bytes}");
+    }
+}
+
+/// The state of every feature gate, as upstream shows it.
+fn gates_page(api: &Api, out: &mut String) {
+    let name = "kubernetes_feature_enabled";
+    head(out, name, "gauge", "Feature gates: 1 where they are on.");
+    for (gate, on) in api.config().gates.states() {
+        let stage = gate.stage.label();
+        let _ = writeln!(out, "{name}{{name=\"{}\",stage=\"{stage}\"}} {}", gate.name, u8::from(on));
     }
 }
 

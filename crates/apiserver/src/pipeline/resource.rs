@@ -8,6 +8,7 @@ use super::output::{self, ListHead, Presenter};
 use super::route::Asked;
 use super::table::TableOptions;
 use super::{frames, patch};
+use crate::config::gates;
 use crate::context::{RequestInfo, Target};
 use crate::registry::options::{DeleteOptions, ListOptions, WriteOptions};
 use crate::registry::{self, Mode, Scope, Selection, convert};
@@ -207,6 +208,9 @@ async fn watch(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
     let scope = asked.scope(target)?;
     let presenter = asked.presenter(&scope, Offer::Stream)?;
     let options = ListOptions::parse(&asked.query, true)?;
+    if !asked.api.config().gates.is_on(gates::WATCH_LIST) {
+        options.check_without_initial_events()?;
+    }
     let selection = Selection::parse(&scope, &options)?;
     let watcher = scope.watch(&options, selection).await?;
     let hold = WatchHold::of(&asked.parts.extensions);

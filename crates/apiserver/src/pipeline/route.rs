@@ -140,7 +140,7 @@ async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
     }
     let format = || negotiate::format(&asked.parts.headers, &asked.query, Offer::Plain);
     match path.trim_end_matches('/') {
-        "" => Ok(output::document(200, &paths(), Format { pretty: true, ..format()? })),
+        "" => Ok(output::document(200, &paths(asked.api), Format { pretty: true, ..format()? })),
         "/version" => Ok(output::document(200, &version::document(), Format { pretty: true, ..Format::JSON })),
         "/metrics" => {
             let page = asked.api.metrics().page(asked.api);
@@ -163,13 +163,13 @@ async fn elsewhere(asked: &Asked<'_>) -> Result<Response, Status> {
 }
 
 /// The paths that `/` lists.
-fn paths() -> Value {
+fn paths(api: &Api) -> Value {
     let mut all: Vec<String> =
         ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/metrics", "/version"].map(str::to_owned).into();
     all.extend(["/openapi/v2", "/openapi/v3", "/healthz/ping", "/livez/ping", "/readyz/ping"].map(str::to_owned));
     all.extend(["/healthz/etcd", "/livez/etcd", "/readyz/etcd", "/apis/", "/openapi/v3/"].map(str::to_owned));
     all.extend(["/.well-known/openid-configuration", "/openid/v1/jwks"].map(str::to_owned));
-    for row in kaji_api::resource::all().iter().filter(|r| r.enabled && !r.group.is_empty()) {
+    for row in api.served().rows().filter(|r| !r.group.is_empty()) {
         all.push(format!("/apis/{}", row.group));
         all.push(format!("/apis/{}/{}", row.group, row.version));
     }

@@ -265,6 +265,16 @@ impl ListOptions {
         Ok(options)
     }
 
+    /// Refuses what only the feature gate WatchList allows.
+    pub(crate) fn check_without_initial_events(&self) -> Result<(), Status> {
+        let mut errors = Errors::new();
+        if self.initial_events.is_some() {
+            let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+            errors.forbidden(&Path::new("sendInitialEvents"), why);
+        }
+        refuse("ListOptions", &errors)
+    }
+
     fn check_list(&self) -> Errors {
         let mut errors = Errors::new();
         let path = Path::new("resourceVersionMatch");

@@ -53,7 +53,7 @@ impl Api {
 
     /// The resource in a version that is served; custom resources, too.
     pub(crate) fn row(&self, group: &str, version: &str, plural: &str) -> Option<Row> {
-        Row::built_in(group, version, plural).or_else(|| self.custom().row(group, version, plural))
+        self.served().row(group, version, plural).or_else(|| self.custom().row(group, version, plural))
     }
 
     fn cache(&self, resource: &GroupResource) -> Option<Arc<Cache>> {

@@ -23,6 +23,7 @@ mod tests;
 use crate::admission::Operation;
 use crate::audit::Hold;
 use crate::authz::{Decision, Question};
+use crate::config::gates;
 use crate::context::{RequestContext, Target};
 use crate::registry::options::Query;
 use crate::registry::{Phase, Scope};
@@ -124,7 +125,7 @@ impl<'a> Connect<'a> {
     /// Streams into a container take the right to create, however they are asked for: a WebSocket begins with GET.
     async fn ensure_may_create(&self, subresource: &str) -> Result<(), Status> {
         let info = &self.cx.info;
-        if info.verb == "create" {
+        if info.verb == "create" || !self.api.config().gates.is_on(gates::WEBSOCKET_CREATE) {
             return Ok(());
         }
         let question = Question {

@@ -103,7 +103,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, handler: Handler, conne
         connections.fetch_add(1, Ordering::Relaxed);
         running.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let chain = stream.get_ref().1.peer_certificates().map(|chain| PeerCertificates(Arc::new(chain.to_vec())));
+            let chain = stream.get_ref().1.peer_certificates().map(|chain| PeerCertificates::new(chain.to_vec()));
             let service = service_fn(move |mut request| {
                 if let Some(chain) = chain.clone() {
                     request.extensions_mut().insert(chain);

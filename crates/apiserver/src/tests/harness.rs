@@ -88,10 +88,14 @@ fn config(dir: &Path) -> Config {
         front_proxy: None,
         proxy_client_cert: None,
         proxy_client_key: None,
-        kubelet_client_cert: dir.join("client.crt"),
-        kubelet_client_key: dir.join("client.key"),
-        kubelet_ca: dir.join("ca.crt"),
-        kubelet_address_types: Vec::new(),
+        kubelets: crate::config::Kubelets {
+            identity: Some((dir.join("client.crt"), dir.join("client.key"))),
+            authority: Some(dir.join("ca.crt")),
+            address_types: Vec::new(),
+        },
+        runtime: crate::config::RuntimeConfig::default(),
+        gates: kaji_api::feature::Gates::default(),
+        bearers: crate::config::Bearers::default(),
         audit: crate::audit::Options::default(),
         serving: crate::config::Serving::default(),
         encryption: encryption(dir),
@@ -202,13 +206,29 @@ impl Server {
         Server { api, dir, local, store: None }
     }
 
+    /// Why a server does not start.
+    pub(crate) async fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let dir = TempDir::new();
+        make_pki(&dir.0);
+        let mut config = config(&dir.0);
+        change(&mut config);
+        let store = Embedded::open(&dir.0.join("store"), Options::default()).unwrap();
+        Api::start(config, Arc::new(store)).await.err().expect("a refusal").to_string()
+    }
+
     /// Another server on the same data, after this one has stopped.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
         let Server { api, dir, local, store } = self;
         drop(local);
         api.stop();
         store.expect("a store of its own").close();
-        let config = api.config().clone();
+        let mut config = api.config().clone();
+        change(&mut config);
         drop(api);
         Self::open(dir, config).await
     }

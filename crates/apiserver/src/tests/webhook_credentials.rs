@@ -19,7 +19,7 @@ async fn asked() -> (Extension, Arc<Mutex<Vec<(String, usize)>>>) {
     let kept = seen.clone();
     let server = Extension::start_asking(true, move |request| {
         let told = request.headers().get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
-        let shown = request.extensions().get::<PeerCertificates>().map_or(0, |chain| chain.0.len());
+        let shown = request.extensions().get::<PeerCertificates>().map_or(0, |shown| shown.chain.len());
         kept.lock().push((told, shown));
         let review: Json = serde_json::from_slice(request.body()).unwrap();
         let response = json!({"uid": review["request"]["uid"], "allowed": true});

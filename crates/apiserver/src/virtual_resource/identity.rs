@@ -4,6 +4,7 @@ use super::{Ask, answer, metadata};
 use crate::authn::token::{Recognized, Tokens, now};
 use crate::cache::now_rfc3339;
 use crate::context::UserInfo;
+use crate::server::Api;
 use kaji_api::{Status, Value, value};
 
 /// Whose token is this?
@@ -14,14 +15,19 @@ pub(super) async fn review_token(ask: Ask<'_>, object: Value) -> Result<Value, S
     // A pod's token may be shown here before the cache has seen the pod.
     ask.api.fresh().await?;
     let tokens = ask.api.authenticators().iter().find_map(|a| a.as_tokens());
-    let status = tokens.map_or_else(Value::object, |tokens| token_status(tokens, &object["spec"]));
+    let status = tokens.map_or_else(Value::object, |tokens| token_status(ask.api, tokens, &object["spec"]));
     Ok(answer(&object, metadata(&object), Some(object["spec"].clone()), status))
 }
 
-fn token_status(tokens: &Tokens, spec: &Value) -> Value {
+fn token_status(api: &Api, tokens: &Tokens, spec: &Value) -> Value {
     let mut audiences: Vec<String> = spec["audiences"].items().iter().map(|a| a.str().to_owned()).collect();
     if audiences.is_empty() {
         audiences = tokens.audiences().to_vec();
+    }
+    let own: Vec<String> = tokens.audiences().iter().filter(|a| audiences.contains(a)).cloned().collect();
+    let bearer = || api.authenticators().iter().find_map(|a| a.bearer(spec["token"].str()));
+    if let (false, Some(user)) = (own.is_empty(), bearer()) {
+        return known((user, own));
     }
     let recognized = tokens.recognize(spec["token"].str(), &audiences, now());
     match recognized.unwrap_or_else(|| Err("invalid bearer token".to_owned())) {

@@ -3,6 +3,7 @@
 use super::{Ask, answer};
 use crate::admission::Operation;
 use crate::authn::token::{Order, Reference, Tokens, now};
+use crate::config::gates;
 use crate::registry::{Phase, Scope};
 use jiff::Timestamp;
 use kaji_api::field::{Errors, Path, quoted};
@@ -28,7 +29,8 @@ pub(super) async fn request(ask: Ask<'_>, mut object: Value) -> Result<Value, St
     if let Some(scope) = Scope::new(ask.api, ask.cx, ask.target, ask.namespace, ask.name) {
         scope.admit(Phase::Mutate, Operation::Create, &mut object, &Value::Null).await?;
     }
-    let draft = prepare(tokens, ask.namespace, ask.name, &mut object)?;
+    let uids = ask.api.config().gates.is_on(gates::TOKEN_REQUEST_UID);
+    let draft = prepare(tokens, uids, ask.namespace, ask.name, &mut object)?;
     if let Some(scope) = Scope::new(ask.api, ask.cx, ask.target, ask.namespace, ask.name) {
         scope.admit(Phase::Validate, Operation::Create, &mut object, &Value::Null).await?;
     }
@@ -48,7 +50,7 @@ struct Draft {
 }
 
 /// Checks what was sent and fills in what was left out.
-fn prepare(tokens: &Tokens, namespace: &str, name: &str, object: &mut Value) -> Result<Draft, Status> {
+fn prepare(tokens: &Tokens, uids: bool, namespace: &str, name: &str, object: &mut Value) -> Result<Draft, Status> {
     let mut errors = Errors::new();
     let metadata = Path::new("metadata");
     if !matches!(object.name(), "") && object.name() != name {
@@ -61,7 +63,7 @@ fn prepare(tokens: &Tokens, namespace: &str, name: &str, object: &mut Value) -> 
         return Err(Status::invalid(GROUP, KIND, name, &errors));
     }
     let uid = existing(tokens, "serviceaccounts", namespace, name)?.uid().to_owned();
-    if !matches!(object.uid(), "") && object.uid() != uid {
+    if uids && !matches!(object.uid(), "") && object.uid() != uid {
         let (asked, resource) = (object.uid(), GroupResource::of(GROUP, KIND));
         let why =
             format!("the UID in the token request ({asked}) does not match the UID of the service account ({uid})");
@@ -219,7 +221,7 @@ mod tests {
 
     fn ask(tokens: &Tokens, spec: Value) -> Result<Value, Status> {
         let mut object = value!({"kind": KIND, "apiVersion": "authentication.k8s.io/v1", "spec": (spec)});
-        let draft = prepare(tokens, "a", "robot", &mut object)?;
+        let draft = prepare(tokens, true, "a", "robot", &mut object)?;
         issue(tokens, draft, &mut object, NOW, |_| {})
     }
 
@@ -250,7 +252,7 @@ mod tests {
             let tokens = tokens_of(&Accounts { longest, extend, ..accounts() }, &cluster());
             let bound = value!({"kind": "Pod", "apiVersion": "v1", "name": "web"});
             let mut object = value!({"spec": {"expirationSeconds": asked, "boundObjectRef": (bound)}});
-            let draft = prepare(&tokens, "a", "robot", &mut object).unwrap();
+            let draft = prepare(&tokens, true, "a", "robot", &mut object).unwrap();
             let mut told = String::new();
             let answer = issue(&tokens, draft, &mut object, NOW, |warning| told = warning).unwrap();
             let claims: serde_json::Value = tokens.keys().open(answer["status"]["token"].str()).unwrap();
@@ -280,7 +282,7 @@ mod tests {
             assert_eq!(refused.code, code, "{spec:?}: {}", refused.message);
         }
         let mut object = value!({"metadata": {"uid": "other"}});
-        assert_eq!(prepare(&tokens, "a", "robot", &mut object).err().map(|s| s.code), Some(409));
-        assert_eq!(prepare(&tokens, "a", "absent", &mut Value::object()).err().map(|s| s.code), Some(404));
+        assert_eq!(prepare(&tokens, true, "a", "robot", &mut object).err().map(|s| s.code), Some(409));
+        assert_eq!(prepare(&tokens, true, "a", "absent", &mut Value::object()).err().map(|s| s.code), Some(404));
     }
 }

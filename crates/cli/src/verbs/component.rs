@@ -8,6 +8,7 @@ mod proxy;
 mod scheduler;
 
 use clap::{Arg, ArgMatches, Command};
+use kaji_api::feature::Gates;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +61,13 @@ pub(crate) const fn switch(name: &'static str, default: &'static str, help: &'st
     Flag { name, kind: Kind::Bool, default, help }
 }
 
+/// The same for all.
+pub(crate) const FEATURE_GATES: Flag = list(
+    "feature-gates",
+    "",
+    "features by upstream's names, such as A=true,B=false; those not named are as by default",
+);
+
 /// One component.
 pub(crate) struct Component {
     /// The verb.
@@ -68,6 +76,8 @@ pub(crate) struct Component {
     flags: &'static [Flag],
     /// Names of all of upstream's flags, a line each.
     upstream: &'static str,
+    /// The feature gates that may be in another state than by default.
+    gates: &'static [&'static str],
     run: fn(&Typed<'_>) -> anyhow::Result<()>,
 }
 
@@ -89,7 +99,11 @@ impl Component {
     /// Runs it until a signal.
     pub(crate) fn start(&self, matches: &ArgMatches) -> anyhow::Result<()> {
         super::log("warn,kaji=info,kube_runtime=error,kube_client=error");
-        (self.run)(&Typed(matches))
+        let typed = Typed(matches);
+        if self.flags.iter().any(|flag| flag.name == FEATURE_GATES.name) {
+            typed.gates(self.gates)?;
+        }
+        (self.run)(&typed)
     }
 }
 
@@ -166,6 +180,13 @@ impl Typed<'_> {
     {
         let parse = |text: String| text.parse::<T>().map_err(|e| anyhow::anyhow!("--{name}={text}: {e}"));
         self.words(name).into_iter().map(parse).collect()
+    }
+
+    /// What was said of feature gates.
+    pub(crate) fn gates(&self, switchable: &[&str]) -> anyhow::Result<Gates> {
+        let words = self.list(FEATURE_GATES.name);
+        Gates::parse(words.iter().map(String::as_str), switchable)
+            .map_err(|why| anyhow::anyhow!("--feature-gates: {why}"))
     }
 
     /// The time behind a flag, as Go writes it: `5m0s`, `0`.

@@ -4,6 +4,7 @@ use super::lookup;
 use super::pod::PODS;
 use crate::admission::Attributes;
 use crate::authz::{Decision, Question};
+use crate::config::gates;
 use kaji_api::field::quoted;
 use kaji_api::{GroupResource, Status, Value};
 
@@ -46,6 +47,9 @@ pub(super) async fn check(a: &Attributes<'_>, node: &str) -> Result<(), Status> 
         [one] => one.str(),
         _ => return Err(a.forbidden("node may only request 0 or 1 audiences")),
     };
+    if !a.api.config().gates.is_on(gates::NODE_AUDIENCES) {
+        return Ok(());
+    }
     if uses(a, &pod, audience) || may(a, audience).await {
         return Ok(());
     }

@@ -55,9 +55,9 @@ pub(super) fn collect(kind: Option<&Row>, binding: &Binding, a: &Attributes<'_>)
 /// The resource of a kind.
 pub(crate) fn resource_of(api: &Api, version: &str, kind: &str) -> Option<Row> {
     let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
-    let is = |row: &ResourceDef| row.enabled && row.group == group && row.version == version && row.kind == kind;
-    let built_in = kaji_api::resource::all().iter().find(|row| is(row) && !row.prefix.is_empty());
-    built_in.map(Row::BuiltIn).or_else(|| api.custom().load().rows().find(|row| is(row)).cloned())
+    let is = |row: &ResourceDef| row.group == group && row.version == version && row.kind == kind;
+    let built_in = api.served().rows().find(|row| is(row) && !row.prefix.is_empty());
+    built_in.map(Row::BuiltIn).or_else(|| api.custom().load().served().find(|row| is(row)).cloned())
 }
 
 fn shown(version: &str, kind: &str) -> String {

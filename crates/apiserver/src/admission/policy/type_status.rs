@@ -74,9 +74,9 @@ async fn write(api: &Api, cx: &RequestContext, policy: &Value) -> Result<(), Sta
 }
 
 fn check(api: &Api, policy: &Value) -> Vec<Value> {
-    let built_in = kaji_api::resource::all().iter().filter(|row| row.enabled && row.ty.is_some());
+    let built_in = api.served().rows().filter(|row| row.ty.is_some());
     let mut rows: Vec<Row> = built_in.map(Row::BuiltIn).collect();
-    rows.extend(api.custom().load().rows().filter(|row| row.enabled).cloned());
+    rows.extend(api.custom().load().served().cloned());
     let kind = &policy["spec"]["paramKind"];
     let params = resource_of(api, kind["apiVersion"].str(), kind["kind"].str());
     warnings(policy, &rows, params.as_ref())

@@ -100,15 +100,14 @@ pub(in crate::admission) fn subject(a: &Attributes<'_>, row: &ResourceDef) -> Su
 /// Other versions of the same objects that have the subresource.
 pub(in crate::admission) fn equivalents(a: &Attributes<'_>, row: &Row) -> Vec<Row> {
     let fits = |other: &ResourceDef| {
-        other.enabled
-            && !other.prefix.is_empty()
+        !other.prefix.is_empty()
             && other.prefix == row.prefix
             && (other.group, other.version) != (row.group, row.version)
             && a.target.sub.is_none_or(|sub| other.subresource(sub.name).is_some())
     };
     match row {
-        Row::BuiltIn(_) => kaji_api::resource::all().iter().filter(|other| fits(other)).map(Row::BuiltIn).collect(),
-        Row::Custom(_) => a.api.custom().load().rows().filter(|other| fits(other)).cloned().collect(),
+        Row::BuiltIn(_) => a.api.served().rows().filter(|other| fits(other)).map(Row::BuiltIn).collect(),
+        Row::Custom(_) => a.api.custom().load().served().filter(|other| fits(other)).cloned().collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::negotiate::{self, Format, Offer};
 use super::super::route::Asked;
 use super::super::{output, version};
+use crate::served::Served;
 use crate::server::Api;
 use crate::server::body::{Body, Response};
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
@@ -17,7 +18,18 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+pro
 const V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 const V3_PROTOBUF_DOTTED: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
 
-pub(super) static BUILT_IN: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&version::git_version()));
+/// Of what is served by default.
+static BUILT_IN: LazyLock<Documents> = LazyLock::new(|| Documents::built_in(&version::git_version()));
+
+/// Of the built-in resources that are served.
+pub(super) fn built_in(served: &Served) -> &Documents {
+    match served.is_usual() {
+        true => &BUILT_IN,
+        false => {
+            served.documents.get_or_init(|| Documents::new(served.rows(), &version::git_version(), served.options))
+        }
+    }
+}
 
 /// How many requests for documents are worked at. To build one takes a second, to unpack one takes milliseconds, and
 /// who waits for the same one has nothing to do meanwhile.
@@ -57,26 +69,27 @@ pub(super) async fn serve(asked: &Asked<'_>, rest: &[&str]) -> Result<Option<Res
 impl Wanted {
     fn find(&self) -> Option<Response> {
         let (custom, aggregation) = (self.api.custom(), self.api.aggregation());
-        let table = custom.load();
+        let (served, table) = (self.api.served(), custom.load());
+        let built_in = built_in(served);
         match self.path.split_once('/').unwrap_or((&self.path, "")) {
             ("v2", "") => {
-                let own = custom.documents.v2(&table);
-                let local = own.as_deref().unwrap_or_else(|| BUILT_IN.v2());
+                let own = custom.documents.v2(served, &table);
+                let local = own.as_deref().unwrap_or_else(|| built_in.v2());
                 let merged = aggregation.openapi.v2(local);
                 Some(self.packed(merged.as_deref().unwrap_or(local), &[V2_PROTOBUF]))
             }
             ("v3", "") => {
-                let tags = table.v3_tags();
+                let tags = table.v3_tags(served);
                 custom.documents.forget_others(&tags);
-                let (mut index, own) = (BUILT_IN.v3_index(), v3_index(tags));
+                let (mut index, own) = (built_in.v3_index(), v3_index(tags));
                 let paths = own["paths"].entries();
                 paths.for_each(|(name, entry)| index.entry("paths").set(name.to_owned(), entry.clone()));
                 aggregation.openapi.add_to_index(&mut index, &aggregation.snapshot(&self.api).services);
                 Some(output::document(200, &index, self.format))
             }
             ("v3", name) => {
-                let own = custom.documents.v3(&table, name);
-                let document = own.as_deref().or_else(|| BUILT_IN.v3(name));
+                let own = custom.documents.v3(served, &table, name);
+                let document = own.as_deref().or_else(|| built_in.v3(name));
                 document.map(|document| self.of_v3(name, document))
             }
             _ => None,

@@ -120,18 +120,17 @@ impl Trust {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .expect("the provider speaks the default versions");
-        let builder = match self {
-            Trust::Kubelet => builder.with_root_certificates(roots(&config.kubelet_ca).await?),
+        let builder = match (self, &config.kubelets.authority) {
+            (Trust::Kubelet, Some(authority)) => builder.with_root_certificates(roots(authority).await?),
             _ => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
         };
-        let mut tls = match self {
-            Trust::Anything => builder.with_no_client_auth(),
-            _ => {
-                let (path, key_path) = (&config.kubelet_client_cert, &config.kubelet_client_key);
+        let mut tls = match &config.kubelets.identity {
+            Some((path, key_path)) if self != Trust::Anything => {
                 let key = read(key_path).await?;
                 let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| bad(key_path, &e))?;
                 builder.with_client_auth_cert(certificates(path).await?, key).map_err(|e| bad(path, &e))?
             }
+            _ => builder.with_no_client_auth(),
         };
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(tls)

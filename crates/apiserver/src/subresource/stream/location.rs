@@ -107,7 +107,7 @@ async fn kubelet(connect: &Connect<'_>, node: &str) -> Result<Backend, Status> {
     let node = connect.object("nodes", "", node).await?;
     let addresses = node["status"]["addresses"].items();
     let of_type = |kind: &str| addresses.iter().find(|a| a["type"].str() == kind);
-    let wanted = &connect.api.config().kubelet_address_types;
+    let wanted = &connect.api.config().kubelets.address_types;
     let found = wanted.iter().find_map(|kind| of_type(kind));
     let usual = || ADDRESS_TYPES.iter().filter(|_| wanted.is_empty()).find_map(|kind| of_type(kind));
     let Some(address) = found.or_else(usual) else {

@@ -1,12 +1,13 @@
 //! `kaji controller-manager`.
 
-use super::{Component, Flag, Typed, client, read, switch, text, until_signal};
+use super::{Component, FEATURE_GATES, Flag, Typed, client, read, switch, text, until_signal};
 
 pub(super) const COMPONENT: Component = Component {
     name: "controller-manager",
     about: "Run the controllers alone",
     flags: FLAGS,
     upstream: include_str!("../../../flags/controller-manager.txt"),
+    gates: &[],
     run,
 };
 
@@ -18,6 +19,7 @@ const FLAGS: &[Flag] = &[
     text("root-ca-file", "", "authority that is published in every namespace"),
     text("cluster-signing-cert-file", "", "authority that signs certificate requests; none: nothing is signed"),
     text("cluster-signing-key-file", "", "its key"),
+    FEATURE_GATES,
 ];
 
 fn config(typed: &Typed<'_>) -> anyhow::Result<kaji_controllers::Config> {

@@ -4,7 +4,7 @@ use super::{Component, Flag, Typed, client, list, text, until_signal};
 use kaji_dns::Upstreams;
 
 pub(super) const COMPONENT: Component =
-    Component { name: "dns", about: "Run the cluster DNS alone", flags: FLAGS, upstream: "", run };
+    Component { name: "dns", about: "Run the cluster DNS alone", flags: FLAGS, upstream: "", gates: &[], run };
 
 const FLAGS: &[Flag] = &[
     text("kubeconfig", "", "how to reach the API server; required"),

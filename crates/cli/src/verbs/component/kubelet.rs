@@ -1,6 +1,6 @@
 //! `kaji kubelet`.
 
-use super::{Component, Flag, Typed, client, list, read, switch, text, until_signal};
+use super::{Component, FEATURE_GATES, Flag, Typed, client, list, read, switch, text, until_signal};
 use std::path::PathBuf;
 
 pub(super) const COMPONENT: Component = Component {
@@ -8,6 +8,7 @@ pub(super) const COMPONENT: Component = Component {
     about: "Run the node agent alone",
     flags: FLAGS,
     upstream: include_str!("../../../flags/kubelet.txt"),
+    gates: &[],
     run,
 };
 
@@ -31,6 +32,7 @@ const FLAGS: &[Flag] = &[
     text("max-pods", "110", "pods that may run here"),
     text("cgroup-root", "/", "control group below which pods live"),
     switch("register-node", "true", "make the node object"),
+    FEATURE_GATES,
 ];
 
 fn config(typed: &Typed<'_>) -> anyhow::Result<kaji_node::Config> {

@@ -1,12 +1,13 @@
 //! `kaji proxy`.
 
-use super::{Component, Flag, Typed, client, list, switch, text, until_signal};
+use super::{Component, FEATURE_GATES, Flag, Typed, client, list, switch, text, until_signal};
 
 pub(super) const COMPONENT: Component = Component {
     name: "proxy",
     about: "Run the service proxy (nftables) alone",
     flags: FLAGS,
     upstream: include_str!("../../../flags/proxy.txt"),
+    gates: &[],
     run,
 };
 
@@ -17,6 +18,7 @@ const FLAGS: &[Flag] = &[
     switch("masquerade-all", "false", "hide the sender of all traffic to services"),
     list("nodeport-addresses", "", "ranges of local addresses that answer on node ports [default: all]"),
     text("healthz-bind-address", "0.0.0.0:10256", "where to answer health checks"),
+    FEATURE_GATES,
 ];
 
 fn run(typed: &Typed<'_>) -> anyhow::Result<()> {

@@ -1,18 +1,20 @@
 //! `kaji scheduler`.
 
-use super::{Component, Flag, Typed, client, switch, text, until_signal};
+use super::{Component, FEATURE_GATES, Flag, Typed, client, switch, text, until_signal};
 
 pub(super) const COMPONENT: Component = Component {
     name: "scheduler",
     about: "Run the scheduler alone",
     flags: FLAGS,
     upstream: include_str!("../../../flags/scheduler.txt"),
+    gates: &[],
     run,
 };
 
 const FLAGS: &[Flag] = &[
     text("kubeconfig", "", "how to reach the API server; required"),
     switch("leader-elect", "true", "lead only while holding the lease kube-system/kube-scheduler"),
+    FEATURE_GATES,
 ];
 
 fn run(typed: &Typed<'_>) -> anyhow::Result<()> {
