@@ -226,6 +226,25 @@ fn owned(fields: &str) -> String {
     )
 }
 
+/// Or what comes in one would be stored, and never be read again.
+#[test]
+fn quantities_are_checked_in_protobuf_as_in_json() {
+    let json = |cpu: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","spec":{{"containers":[{{"name":"c","resources":{{"limits":{{"cpu":"{cpu}"}}}}}}]}}}}"#
+        )
+    };
+    let (pod_of, mut message) = (|cpu: &str| decode_json(pod(), json(cpu).as_bytes()), Vec::new());
+    write_protobuf(pod(), &pod_of("7").expect("a pod").0, &mut message);
+    let at = message.windows(3).position(|part| part == b"\n\x017").expect("the quantity's text") + 2;
+    for (text, is_quantity) in [(b'8', true), (b'-', true), (b'p', false), (b' ', false)] {
+        message[at] = text;
+        let read = decode_protobuf(pod(), &message);
+        assert_eq!(read.is_ok(), is_quantity, "{}: {read:?}", char::from(text));
+        assert_eq!(read.ok(), pod_of(&char::from(text).to_string()).ok().map(|(value, _)| value));
+    }
+}
+
 #[test]
 fn sets_of_fields_are_passed_on_as_text() {
     for (given, written) in [

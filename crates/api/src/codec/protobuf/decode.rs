@@ -267,12 +267,15 @@ fn instant(raw: &[u8]) -> Result<Option<Instant>, DecodeError> {
     Instant::of(seconds, nanos).map(Some).map_err(DecodeError)
 }
 
+/// One without a text is zero; a text that is no quantity is refused (apimachinery `resource/quantity_proto.go`).
 fn quantity(raw: &[u8]) -> Result<Value, DecodeError> {
-    let text = lossy(first_bytes(raw)?.unwrap_or_default());
-    if text.is_empty() {
-        return Ok(Value::from("0"));
+    let Some(text) = first_bytes(raw)?.map(lossy) else { return Ok(Value::from("0")) };
+    match Quantity::canonical(&text) {
+        Some(canonical) => Ok(Value::from(canonical)),
+        None => {
+            Err(DecodeError(text.parse::<Quantity>().err().unwrap_or("unable to parse quantity's suffix").to_owned()))
+        }
     }
-    Ok(Value::from(Quantity::canonical(&text).unwrap_or_else(|| text.into_owned())))
 }
 
 fn int_or_string(raw: &[u8]) -> Result<Value, DecodeError> {
