@@ -19,6 +19,7 @@ pub(crate) use ring::{Change, ChangeKind, Cursor, Cut};
 
 use crate::encryption::{SealId, Usage};
 use crate::row::Row;
+use kaji_api::Value;
 use kaji_store::Revision;
 use parking_lot::RwLock;
 use ring::Ring;
@@ -27,12 +28,28 @@ use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Resources whose objects are few, and which requests ask for again and again: they are kept decoded.
+const KEPT: &[(&str, &str)] = &[
+    ("", "limitranges"),
+    ("", "namespaces"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("networking.k8s.io", "ingressclasses"),
+    ("networking.k8s.io", "servicecidrs"),
+    ("node.k8s.io", "runtimeclasses"),
+    ("scheduling.k8s.io", "priorityclasses"),
+    ("storage.k8s.io", "csidrivers"),
+    ("storage.k8s.io", "storageclasses"),
+];
+
 /// The objects of one stored resource.
 pub(crate) struct Cache {
     /// The row of the version it is stored in.
     pub(crate) row: Row,
     /// `/registry/pods/`.
     pub(crate) root: String,
+    /// Its objects are kept decoded.
+    keeps: bool,
     state: RwLock<State>,
     changed: watch::Sender<u64>,
     applied: watch::Receiver<Revision>,
@@ -59,6 +76,7 @@ impl Cache {
     fn new(row: Row, applied: watch::Receiver<Revision>) -> Self {
         Cache {
             root: format!("/registry/{}/", row.prefix),
+            keeps: KEPT.contains(&(row.group, row.plural)),
             row,
             state: RwLock::new(State { entries: BTreeMap::new(), bytes: 0, ring: Ring::default(), revision: 0 }),
             changed: watch::Sender::new(0),
@@ -85,6 +103,11 @@ impl Cache {
     /// One object.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Entry>> {
         self.state.read().entries.get(key).cloned()
+    }
+
+    /// An entry's object.
+    pub(crate) fn object(&self, entry: &Entry) -> Arc<Value> {
+        if self.keeps { entry.kept_object() } else { Arc::new(entry.decode()) }
     }
 
     /// How many values have which seal.

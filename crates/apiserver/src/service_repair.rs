@@ -57,11 +57,11 @@ impl Look for Api {
     }
 
     fn claim(&self, name: &str) -> Option<Arc<Value>> {
-        self.get_shared(&RESOURCE, "", name)
+        self.get_cached(&RESOURCE, "", name)
     }
 
     fn service(&self, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        self.get_shared(&SERVICES, namespace, name)
+        self.get_cached(&SERVICES, namespace, name)
     }
 }
 
@@ -99,7 +99,7 @@ impl Repair {
     async fn look_at(&self, subject: Subject, waiting: &mut Waiting, backoff: &mut Backoff<Subject>) {
         let all = match subject {
             Subject::AllServices => {
-                self.api.list_shared(&SERVICES, "").iter().map(|s| Subject::Service(s.key())).collect()
+                self.api.list_cached(&SERVICES, "").iter().map(|s| Subject::Service(s.key())).collect()
             }
             one => vec![one],
         };

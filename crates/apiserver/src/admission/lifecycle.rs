@@ -29,11 +29,11 @@ async fn check(a: &Attributes<'_>) -> Result<(), Status> {
     if a.namespace.is_empty() || a.operation != Operation::Create || a.target.resource.group == "authorization.k8s.io" {
         return Ok(());
     }
-    let mut namespace = a.api.get_shared(&NAMESPACES, "", a.namespace);
+    let mut namespace = a.api.get_cached(&NAMESPACES, "", a.namespace);
     if namespace.is_none() {
         // It may have been made a moment ago, through another server.
         a.api.fresh().await?;
-        namespace = a.api.get_shared(&NAMESPACES, "", a.namespace);
+        namespace = a.api.get_cached(&NAMESPACES, "", a.namespace);
     }
     let Some(namespace) = namespace else { return Err(Status::not_found(&NAMESPACES, a.namespace)) };
     if namespace["status"]["phase"].str() != "Terminating" && !namespace.is_deleting() {

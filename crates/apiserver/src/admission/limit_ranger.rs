@@ -68,13 +68,13 @@ fn applies(a: &Attributes<'_>) -> bool {
 }
 
 async fn ranges(a: &Attributes<'_>) -> Result<Vec<Arc<Value>>, Status> {
-    let known = a.api.list_shared(&RANGES, a.namespace);
+    let known = a.api.list_cached(&RANGES, a.namespace);
     if !known.is_empty() {
         return Ok(known);
     }
     // One may have been made a moment ago, through another server.
     a.api.fresh().await?;
-    Ok(a.api.list_shared(&RANGES, a.namespace))
+    Ok(a.api.list_cached(&RANGES, a.namespace))
 }
 
 /// Gives containers the defaults of a range, and tells so in an annotation.

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use kaji_api::field::quoted;
 use kaji_api::{GroupResource, Status, Value};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const LEASES: &str = "kube-node-lease";
 const NODE_SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
@@ -80,7 +81,7 @@ fn operation(a: &Attributes<'_>) -> &'static str {
     }
 }
 
-fn lookup(a: &Attributes<'_>, resource: &GroupResource, namespace: &str, name: &str) -> Result<Value, Status> {
+fn lookup(a: &Attributes<'_>, resource: &GroupResource, namespace: &str, name: &str) -> Result<Arc<Value>, Status> {
     a.api.get_cached(resource, namespace, name).ok_or_else(|| Status::not_found(resource, name))
 }
 

@@ -87,7 +87,7 @@ fn namespace(a: &Attributes<'_>, c: &Configuration) -> Result<(), Status> {
 }
 
 /// What pods that are there violate of new rules.
-fn existing(namespace: &str, rules: Rules, pods: Vec<Value>) -> Vec<String> {
+fn existing(namespace: &str, rules: Rules, pods: Vec<Arc<Value>>) -> Vec<String> {
     let total = pods.len();
     let mut by_reason: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for pod in one_of_each_first(pods).iter().take(MOST_PODS) {
@@ -126,9 +126,9 @@ fn pods_violate(reason: &str, names: &BTreeSet<String>) -> String {
 }
 
 /// One pod of each controller before its siblings, so that a few large sets don't use up what is looked at.
-fn one_of_each_first(pods: Vec<Value>) -> Vec<Value> {
+fn one_of_each_first(pods: Vec<Arc<Value>>) -> Vec<Arc<Value>> {
     let mut seen = BTreeSet::new();
-    let (mut first, siblings): (Vec<Value>, Vec<Value>) = pods.into_iter().partition(|pod| {
+    let (mut first, siblings): (Vec<_>, Vec<_>) = pods.into_iter().partition(|pod| {
         let owner = pod["metadata"]["ownerReferences"].items().iter().find(|o| o["controller"].bool());
         owner.is_none_or(|o| seen.insert(o["uid"].str().to_owned()))
     });
@@ -159,10 +159,10 @@ fn is_exempt_pod(a: &Attributes<'_>, c: &Configuration, spec: &Value) -> bool {
 }
 
 async fn policy_of(a: &Attributes<'_>, c: &Configuration) -> Result<Option<Policy>, Status> {
-    let mut found = a.api.get_shared(&NAMESPACES, "", a.namespace);
+    let mut found = a.api.get_cached(&NAMESPACES, "", a.namespace);
     if found.is_none() {
         a.api.fresh().await?;
-        found = a.api.get_shared(&NAMESPACES, "", a.namespace);
+        found = a.api.get_cached(&NAMESPACES, "", a.namespace);
     }
     Ok(found.map(|namespace| Policy::of(&namespace, &c.defaults).0))
 }

@@ -40,9 +40,9 @@ fn resolve(a: &mut Attributes<'_>) -> Result<(), Status> {
     }
     let named = a.object["spec"]["priorityClassName"].str().to_owned();
     let class = if named.is_empty() {
-        default_class(&a.api.list_shared(&CLASSES, ""))
+        default_class(&a.api.list_cached(&CLASSES, ""))
     } else {
-        let class = a.api.get_shared(&CLASSES, "", &named);
+        let class = a.api.get_cached(&CLASSES, "", &named);
         Some(class.ok_or_else(|| a.forbidden(&format!("no PriorityClass with name {named} was found")))?)
     };
     let (name, number) = match &class {
@@ -89,7 +89,7 @@ fn one_default(a: &Attributes<'_>) -> Result<(), Status> {
     if !writes || !a.is("scheduling.k8s.io", "priorityclasses") || !a.object["globalDefault"].bool() {
         return Ok(());
     }
-    let others = a.api.list_shared(&CLASSES, "");
+    let others = a.api.list_cached(&CLASSES, "");
     match others.iter().find(|c| c["globalDefault"].bool() && c.name() != a.object.name()) {
         Some(other) => {
             let why =

@@ -49,11 +49,11 @@ async fn check(a: &Attributes<'_>, limits: &[Limited]) -> Result<(), Status> {
     if a.namespace.is_empty() || a.is("", "namespaces") || uncounted(a) || !concerns(a, &measure) {
         return Ok(());
     }
-    let mut quotas = a.api.list_shared(&QUOTAS, a.namespace);
+    let mut quotas = a.api.list_cached(&QUOTAS, a.namespace);
     if quotas.is_empty() {
         // One may have been made a moment ago, through another server.
         a.api.fresh().await?;
-        quotas = a.api.list_shared(&QUOTAS, a.namespace);
+        quotas = a.api.list_cached(&QUOTAS, a.namespace);
     }
     let mut charges = Vec::new();
     for quota in &quotas {

@@ -8,6 +8,7 @@ use kaji_api::field::quoted;
 use kaji_api::quantity::Quantity;
 use kaji_api::{GroupResource, Status, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const CLASSES: GroupResource = GroupResource::of("node.k8s.io", "runtimeclasses");
 const DIFFERENT: &str = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
@@ -49,7 +50,7 @@ impl Plugin for RuntimeClass {
     }
 }
 
-async fn class(a: &Attributes<'_>) -> Result<Option<Value>, Status> {
+async fn class(a: &Attributes<'_>) -> Result<Option<Arc<Value>>, Status> {
     let name = a.object["spec"]["runtimeClassName"].str();
     if name.is_empty() {
         return Ok(None);

@@ -80,7 +80,7 @@ async fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
 
 /// The account; a `default` that its controller is about to make is waited for.
 async fn find(api: &Api, namespace: &str, name: &str) -> Result<Option<Arc<Value>>, Status> {
-    if let Some(account) = api.get_shared(&ACCOUNTS, namespace, name) {
+    if let Some(account) = api.get_cached(&ACCOUNTS, namespace, name) {
         return Ok(Some(account));
     }
     api.fresh().await?;

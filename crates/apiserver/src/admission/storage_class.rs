@@ -4,6 +4,7 @@ use super::{Attributes, Operation, Plugin};
 use futures::future::BoxFuture;
 use kaji_api::{GroupResource, Status, Value};
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 const CLASSES: GroupResource = GroupResource::of("storage.k8s.io", "storageclasses");
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
@@ -34,7 +35,7 @@ impl Plugin for DefaultStorageClass {
 }
 
 /// The newest object that an annotation calls the default; the first by name among those of one second.
-pub(super) fn default_of<'a>(objects: &'a [Value], annotations: &[&str]) -> Option<&'a Value> {
-    let is_default = |o: &&Value| annotations.iter().any(|a| o.annotation(a) == Some("true"));
+pub(super) fn default_of<'a>(objects: &'a [Arc<Value>], annotations: &[&str]) -> Option<&'a Arc<Value>> {
+    let is_default = |o: &&Arc<Value>| annotations.iter().any(|a| o.annotation(a) == Some("true"));
     objects.iter().filter(is_default).min_by_key(|o| (Reverse(o.meta("creationTimestamp")), o.name()))
 }

@@ -180,7 +180,7 @@ fn is_managed(object: &Value) -> bool {
 async fn settle(api: &Api, name: &str, wanted: Option<&GroupVersion>) -> Result<(), Status> {
     let (cx, key) = (RequestContext::system(), ObjectKey::new("", name));
     let current = api.get_cached(&API_SERVICES, "", name);
-    let done = match plan(wanted, current.as_ref()) {
+    let done = match plan(wanted, current.as_deref()) {
         Step::Nothing => Ok(()),
         Step::Create(object) => api.create(&cx, &API_SERVICES, object).await.map(drop),
         Step::Delete(uid) => api.delete_uid(&cx, &API_SERVICES, &key, &uid).await,

@@ -9,6 +9,7 @@ use crate::events::Recorder;
 use crate::server::Api;
 use crate::strategy::service::ranges::RANGES;
 use kaji_api::{Status, Value, value};
+use std::sync::Arc;
 
 const NAME: &str = "kubernetes";
 
@@ -57,11 +58,11 @@ pub(super) async fn default_range(maker: &Maker<'_>) -> Result<(), Status> {
     });
     let key = object.key();
     let mut found = maker.api.get_cached(&RANGES, "", NAME);
-    if need(found.as_ref(), &configured) == Need::Make {
+    if need(found.as_deref(), &configured) == Need::Make {
         maker.create(&RANGES, object.clone()).await?;
-        found = Some(object);
+        found = Some(Arc::new(object));
     }
-    if need(found.as_ref(), &configured) == Need::Ready {
+    if need(found.as_deref(), &configured) == Need::Ready {
         let message = "Kubernetes default Service CIDR is ready".to_owned();
         let status = value!({"conditions": [(condition("Ready", "True", "", message))]});
         maker.ensure_status(&RANGES, &key, status).await?;
@@ -103,7 +104,7 @@ async fn follow(api: &Api, recorder: &Recorder) {
 async fn look(api: &Api, recorder: &Recorder) -> bool {
     let cx = RequestContext::system();
     let found = api.get_cached(&RANGES, "", NAME);
-    match (need(found.as_ref(), &api.config().service_range.to_string()), &found) {
+    match (need(found.as_deref(), &api.config().service_range.to_string()), &found) {
         (Need::Nothing, _) => {}
         (Need::People(reason, note), Some(object)) => {
             tracing::warn!(note, "the default range of services' addresses wants a look");

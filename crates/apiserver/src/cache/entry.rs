@@ -15,9 +15,11 @@ use std::sync::{Arc, OnceLock};
 const FORMAT_JSON: u8 = 1;
 const HEADER: usize = 5;
 const SPLICE: &[u8] = b",\"resourceVersion\":\"";
+/// Decimal digits of the largest number of 64 bits.
+const LONGEST_REVISION: usize = 20;
 
 /// An object as the cache keeps it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Entry {
     /// Store key.
     pub key: String,
@@ -29,20 +31,16 @@ pub struct Entry {
     digits: usize,
     /// How its value in the store is sealed.
     pub(crate) seal: SealId,
-    selected: OnceLock<Selected>,
-    forms: Forms,
-    decoded: OnceLock<Arc<Value>>,
+    made: Made,
 }
 
-/// The same object in other versions, each converted once: a webhook may have been asked.
+/// What was made of an object, each when it was asked for first.
 #[derive(Debug, Default)]
-struct Forms(OnceLock<Box<Mutex<Vec<Form>>>>);
-
-impl Clone for Forms {
-    /// They are made anew where somebody needs them.
-    fn clone(&self) -> Self {
-        Forms::default()
-    }
+struct Made {
+    selected: OnceLock<Selected>,
+    object: OnceLock<Arc<Value>>,
+    /// In other versions: a webhook may have been asked.
+    forms: OnceLock<Box<Mutex<Vec<Form>>>>,
 }
 
 /// An apiVersion, and the object in it.
@@ -91,36 +89,18 @@ impl Entry {
 
     /// Revision 0 is that of objects never written (dry runs): they show none.
     fn splice(key: &str, head: &[u8], tail: &[u8], revision: Revision) -> Self {
-        if revision == 0 {
-            let json = [head, tail].concat().into();
-            return Entry {
-                key: key.to_owned(),
-                json,
-                revision,
-                digits: 0,
-                seal: SealId::default(),
-                selected: OnceLock::new(),
-                forms: Forms::default(),
-                decoded: OnceLock::new(),
-            };
-        }
-        let mut json = Vec::with_capacity(head.len() + tail.len() + SPLICE.len() + 21);
+        let mut json = Vec::with_capacity(head.len() + tail.len() + SPLICE.len() + LONGEST_REVISION + 1);
         json.extend_from_slice(head);
-        json.extend_from_slice(SPLICE);
-        let digits = json.len();
-        json.extend_from_slice(revision.to_string().as_bytes());
-        json.push(b'"');
-        json.extend_from_slice(tail);
-        Entry {
-            key: key.to_owned(),
-            json: json.into(),
-            revision,
-            digits,
-            seal: SealId::default(),
-            selected: OnceLock::new(),
-            forms: Forms::default(),
-            decoded: OnceLock::new(),
+        let mut digits = 0;
+        if revision != 0 {
+            json.extend_from_slice(SPLICE);
+            digits = json.len();
+            json.extend_from_slice(revision.to_string().as_bytes());
+            json.push(b'"');
         }
+        json.extend_from_slice(tail);
+        let (key, json) = (key.to_owned(), json.into());
+        Entry { key, json, revision, digits, seal: SealId::default(), made: Made::default() }
     }
 
     /// The same object under another revision: what watchers are told of its end.
@@ -135,14 +115,19 @@ impl Entry {
         Entry { seal, ..self }
     }
 
+    /// Shares it.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+
     /// The object, decoded anew.
     pub fn decode(&self) -> Value {
         codec::parse_json(&self.json).expect("the cache holds what the server encoded itself")
     }
 
-    /// The object, decoded once and kept. It takes several times the memory of its bytes: not for many objects.
-    pub(crate) fn shared_object(&self) -> Arc<Value> {
-        self.decoded.get_or_init(|| Arc::new(self.decode())).clone()
+    /// The object, decoded once and kept: it takes several times the memory of its bytes.
+    pub(super) fn kept_object(&self) -> Arc<Value> {
+        self.made.object.get_or_init(|| Arc::new(self.decode())).clone()
     }
 
     /// The object of a custom resource in the form its definition asks for now; those of built-in resources, and
@@ -172,14 +157,14 @@ impl Entry {
 
     /// The object in another version, where it was converted before.
     pub(crate) fn form(&self, api_version: &str) -> Option<Arc<Self>> {
-        let forms = self.forms.0.get()?.lock();
+        let forms = self.made.forms.get()?.lock();
         forms.iter().find(|(version, _)| &**version == api_version).map(|(_, form)| form.clone())
     }
 
     /// The same entry with the object in another version; kept as long as this one.
     pub(crate) fn keep_form(&self, object: &Value) -> Arc<Self> {
         let form = Entry::from_stored(&self.key, &to_stored(object), self.revision).expect("just encoded").shared();
-        let mut forms = self.forms.0.get_or_init(Box::default).lock();
+        let mut forms = self.made.forms.get_or_init(Box::default).lock();
         match forms.iter().find(|(version, _)| **version == *object.api_version()) {
             // Somebody else had it converted meanwhile.
             Some((_, known)) => known.clone(),
@@ -201,7 +186,7 @@ impl Entry {
 
     /// What selectors look at; decodes the object the first time.
     pub(crate) fn selected(&self, row: &Row) -> &Selected {
-        self.selected.get_or_init(|| Selected::of(row, &self.decode()))
+        self.made.selected.get_or_init(|| Selected::of(row, &self.decode()))
     }
 
     /// The JSON behind `"kind":…,"apiVersion":…,`: as an item of a list shows it, without the opening brace.
@@ -271,11 +256,4 @@ pub(crate) fn unchanged(entry: &Entry, stored: &[u8]) -> bool {
 /// Now, as timestamps of metadata are written.
 pub(crate) fn now_rfc3339() -> String {
     codec::show_time(jiff::Timestamp::now().as_second())
-}
-
-impl Entry {
-    /// Shares it.
-    pub(crate) fn shared(self) -> Arc<Self> {
-        Arc::new(self)
-    }
 }

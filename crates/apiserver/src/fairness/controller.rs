@@ -8,6 +8,7 @@ use crate::registry::Mode;
 use crate::server::{Api, Changes};
 use kaji_api::{GroupResource, Status, Value, value};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -135,12 +136,12 @@ fn resources() -> [GroupResource; 2] {
 
 /// Goes by the objects as they are now; returns the schemas whose condition is not as it should be, with what it
 /// should be.
-fn digest(api: &Api, fairness: &Fairness) -> Vec<(Value, Value)> {
+fn digest(api: &Api, fairness: &Fairness) -> Vec<(Arc<Value>, Value)> {
     let [levels, schemas] = resources();
-    let levels: Vec<LevelSpec> = api.list_cached(&levels, "").iter().filter_map(usable).collect();
+    let levels: Vec<LevelSpec> = api.list_cached(&levels, "").iter().filter_map(|level| usable(level)).collect();
     let schemas = api.list_cached(&schemas, "");
     let exists = |schema: &SchemaSpec| levels.iter().any(|level| level.name == schema.level);
-    let specs: Vec<SchemaSpec> = schemas.iter().map(SchemaSpec::parse).collect();
+    let specs: Vec<SchemaSpec> = schemas.iter().map(|schema| SchemaSpec::parse(schema)).collect();
     let wrong = specs.iter().zip(schemas).filter_map(|(spec, object)| {
         let condition = dangling(&spec.level, exists(spec));
         (!has(&object, &condition)).then_some((object, condition))

@@ -64,29 +64,16 @@ impl Api {
     }
 
     /// An object as the cache has it; nothing acknowledged long ago is missing.
-    pub fn get_cached(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value> {
+    pub fn get_cached(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let cache = self.cache(resource)?;
-        Some(cache.get(&cache.key(namespace, name))?.decode())
+        Some(cache.object(&*cache.get(&cache.key(namespace, name))?))
     }
 
     /// All objects of a resource in a namespace (empty: in all), as the cache has them.
-    pub fn list_cached(&self, resource: &GroupResource, namespace: &str) -> Vec<Value> {
+    pub fn list_cached(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
         let Some(cache) = self.cache(resource) else { return Vec::new() };
         let prefix = cache.scope(namespace);
-        cache.snapshot(&prefix, &prefix).entries.iter().map(|e| e.decode()).collect()
-    }
-
-    /// Like [`Api::get_cached`], decoded once for all who ask: for the few objects that every request needs.
-    pub(crate) fn get_shared(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let cache = self.cache(resource)?;
-        Some(cache.get(&cache.key(namespace, name))?.shared_object())
-    }
-
-    /// Like [`Api::list_cached`], decoded once for all who ask.
-    pub(crate) fn list_shared(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
-        let Some(cache) = self.cache(resource) else { return Vec::new() };
-        let prefix = cache.scope(namespace);
-        cache.snapshot(&prefix, &prefix).entries.iter().map(|e| e.shared_object()).collect()
+        cache.snapshot(&prefix, &prefix).entries.iter().map(|entry| cache.object(entry)).collect()
     }
 
     /// The cached entry of an object, and its store key.

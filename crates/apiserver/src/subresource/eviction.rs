@@ -75,7 +75,7 @@ fn ended(pod: &Value) -> bool {
 /// Takes one disruption from the pod's budget. Gives the budget's name, and whether the pod may go only as it
 /// is (it is not ready, so it doesn't count).
 async fn consult_budget(scope: &Scope<'_>, pod: &Value) -> Result<(String, bool), Status> {
-    let budgets: Vec<Value> =
+    let budgets: Vec<_> =
         scope.api.list_cached(&BUDGETS, scope.namespace).into_iter().filter(|b| covers(b, pod)).collect();
     let [budget] = budgets.as_slice() else {
         return match budgets.is_empty() {

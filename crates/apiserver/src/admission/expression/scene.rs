@@ -112,7 +112,7 @@ fn namespace(a: &Attributes<'_>) -> Value {
     if a.namespace.is_empty() || (a.asked.group.is_empty() && a.asked.plural == "namespaces") {
         return Value::Null;
     }
-    let Some(namespace) = a.api.get_shared(&NAMESPACES, "", a.namespace) else { return Value::Null };
+    let Some(namespace) = a.api.get_cached(&NAMESPACES, "", a.namespace) else { return Value::Null };
     let mut namespace = Value::clone(&namespace);
     namespace.remove("apiVersion");
     namespace.remove("kind");

@@ -15,7 +15,7 @@ pub(super) fn check(a: &Attributes<'_>, node: &str, sub: &str) -> Result<(), Sta
     let bound = |pod: &Value| pod["spec"]["nodeName"].str() == node;
     match (sub, a.operation) {
         ("", Operation::Create) => create(a, node),
-        ("", Operation::Delete) if bound(&lookup(a, &PODS, a.namespace, a.name)?) => Ok(()),
+        ("", Operation::Delete) if bound(&*lookup(a, &PODS, a.namespace, a.name)?) => Ok(()),
         ("", Operation::Delete) => {
             Err(a.forbidden(&format!("node {me} can only delete pods with spec.nodeName set to itself")))
         }

@@ -7,6 +7,7 @@ use crate::row::Row;
 use crate::server::Api;
 use kaji_api::selector::LabelSelector;
 use kaji_api::{ResourceDef, Status, Value};
+use std::sync::Arc;
 
 /// The resource of a policy's parameters, where it takes any. The error is one of the policy.
 pub(super) fn kind(frame: &Frame, api: &Api) -> Result<Option<Row>, String> {
@@ -49,7 +50,7 @@ pub(super) fn collect(kind: Option<&Row>, binding: &Binding, a: &Attributes<'_>)
     }
     let stored = a.api.stored(&row.group_resource());
     let in_version = |object| in_version(row, stored.as_ref(), object).map_err(|status| status.message);
-    found.into_iter().map(in_version).collect()
+    found.into_iter().map(Arc::unwrap_or_clone).map(in_version).collect()
 }
 
 /// The resource of a kind.

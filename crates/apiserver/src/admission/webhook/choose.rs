@@ -139,11 +139,11 @@ async fn labels(a: &Attributes<'_>) -> Result<Value, Status> {
         return Ok(a.object["metadata"]["labels"].clone());
     }
     let name = namespace(a);
-    let mut found = a.api.get_shared(&NAMESPACES, "", name);
+    let mut found = a.api.get_cached(&NAMESPACES, "", name);
     if found.is_none() {
         // It may have been made a moment ago, through another server.
         a.api.fresh().await?;
-        found = a.api.get_shared(&NAMESPACES, "", name);
+        found = a.api.get_cached(&NAMESPACES, "", name);
     }
     let found = found.ok_or_else(|| Status::not_found(&NAMESPACES, name))?;
     Ok(found["metadata"]["labels"].clone())

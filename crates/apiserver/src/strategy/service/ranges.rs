@@ -12,7 +12,7 @@ pub(crate) const RANGES: GroupResource = GroupResource::of("networking.k8s.io", 
 /// Ranges that addresses are given out of, the configured one first: those of objects that are ready and are to stay.
 pub(super) fn ready(api: &Api) -> Vec<IpNet> {
     let own = api.config().service_range.trunc();
-    let objects = api.list_shared(&RANGES, "");
+    let objects = api.list_cached(&RANGES, "");
     let mut ranges: Vec<IpNet> = objects.iter().filter(|o| is_ready(o)).flat_map(|o| of(o)).collect();
     // The sort is stable: objects come by name.
     ranges.sort_by_key(|range| *range != own);
@@ -22,7 +22,7 @@ pub(super) fn ready(api: &Api) -> Vec<IpNet> {
 
 /// Whether an address may be a service's by any range there is, ready or not.
 pub(crate) fn any_has(api: &Api, address: IpAddr) -> bool {
-    api.list_shared(&RANGES, "").iter().flat_map(|o| of(o)).any(|range| usable(range, address))
+    api.list_cached(&RANGES, "").iter().flat_map(|o| of(o)).any(|range| usable(range, address))
 }
 
 fn is_ready(object: &Value) -> bool {
