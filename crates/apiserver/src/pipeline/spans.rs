@@ -3,7 +3,7 @@
 
 use super::{Next, authenticate, headers::RequestId, info};
 use crate::server::Api;
-use crate::server::body::{Body, BoxError, Request, RequestBody, Response};
+use crate::server::body::{Body, BoxError, Request, Response};
 use crate::spans::{Context, Facts, Span, Trace, number, within_trace};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -60,7 +60,8 @@ pub(super) fn server<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxF
         let Some(span) = trace.span().cloned() else { return within_trace(trace, next.run(request)).await };
         let open = Open { span, read: Arc::default() };
         let read = open.read.clone();
-        let request = request.map(|inner| Counted { inner, read }.boxed_unsync());
+        let count = move |n| drop(read.fetch_add(n, Ordering::Relaxed));
+        let request = request.map(|inner| Counted { inner, count }.boxed_unsync());
         let mut response = within_trace(trace, next.run(request)).await;
         response.extensions_mut().insert(open);
         response
@@ -82,25 +83,31 @@ fn facts(request: &Request) -> Facts {
 
 impl Open {
     fn until_the_end_of(self, body: Body) -> Body {
+        let mut answer = Answer { open: self, sent: 0 };
         match body {
             Body::Full(bytes) => {
-                let sent = bytes.as_ref().map_or(0, Bytes::len);
-                drop(Ending { inner: Body::empty(), sent: sent as u64, open: self });
+                answer.count(bytes.as_ref().map_or(0, Bytes::len) as u64);
                 Body::Full(bytes)
             }
-            inner => Body::Through(Ending { inner, sent: 0, open: self }.boxed_unsync()),
+            inner => Body::Through(Counted { inner, count: move |n| answer.count(n) }.boxed_unsync()),
         }
     }
 }
 
-/// A body that a span ends with.
-struct Ending {
-    inner: Body,
-    sent: u64,
+/// An answer on its way; the span ends with it.
+struct Answer {
     open: Open,
+    /// Bytes of its body.
+    sent: u64,
 }
 
-impl Drop for Ending {
+impl Answer {
+    fn count(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+}
+
+impl Drop for Answer {
     fn drop(&mut self) {
         let read = self.open.read.load(Ordering::Relaxed);
         let sizes = [("http.request.body.size", read), ("http.response.body.size", self.sent)];
@@ -108,7 +115,17 @@ impl Drop for Ending {
     }
 }
 
-impl http_body::Body for Ending {
+/// A body whose bytes are told to somebody.
+struct Counted<B, C> {
+    inner: B,
+    count: C,
+}
+
+impl<B, C> http_body::Body for Counted<B, C>
+where
+    B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin,
+    C: FnMut(u64) + Unpin,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -117,7 +134,9 @@ impl http_body::Body for Ending {
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.sent += length(&polled);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            (self.count)(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
         polled
     }
 
@@ -128,37 +147,4 @@ impl http_body::Body for Ending {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// A body whose bytes are counted.
-struct Counted {
-    inner: RequestBody,
-    read: Arc<AtomicU64>,
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.read.fetch_add(length(&polled), Ordering::Relaxed);
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-fn length(polled: &Poll<Option<Result<Frame<Bytes>, BoxError>>>) -> u64 {
-    let Poll::Ready(Some(Ok(frame))) = polled else { return 0 };
-    frame.data_ref().map_or(0, |data| data.len() as u64)
 }

@@ -3,7 +3,7 @@
 use super::Api;
 use super::body::{Body, Request};
 use super::gather::Gathered;
-use super::patience::{Noted, Outgoing, Streams, Turns, patient};
+use super::patience::{Outgoing, Streams, Turns, patient};
 use crate::authn::PeerCertificates;
 use crate::pipeline;
 use http_body_util::BodyExt;
@@ -63,7 +63,7 @@ where
         .keep_alive_timeout(Duration::from_secs(15));
     let turns = Turns::default();
     let serve = |stream| Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
-    let mut serving = Gathered::new(Noted::new(stream, turns.clone()), serve);
+    let mut serving = Gathered::new(stream, turns.clone(), serve);
     let serving = async {
         tokio::select! {
             ended = &mut serving => return ended,

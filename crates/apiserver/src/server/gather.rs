@@ -2,8 +2,10 @@
 //!
 //! Many streams of an HTTP/2 connection tend to become ready at once: an event that a hundred watchers wait for, or
 //! the answers to requests that one batch of the store completed. Each of them wakes the connection, which would
-//! then encrypt and send one small frame after the other.
+//! then encrypt and send one small frame after the other. When the socket takes no more, that is noted for those who
+//! have had enough of waiting for it ([`super::patience`]).
 
+use super::patience::Turns;
 use parking_lot::Mutex;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -29,15 +31,19 @@ pub(super) struct Outlet<S>(Arc<Mutex<Buffered<S>>>);
 
 struct Buffered<S> {
     stream: S,
+    turns: Turns,
+    /// The last write found no room: that there is nothing to flush is no progress then.
+    full: bool,
     /// Allocated only while there is something in it: most connections are idle.
     waiting: Vec<u8>,
     gathering: bool,
 }
 
 impl<F: Future, S> Gathered<F, S> {
-    /// The connection that `serve` makes of the stream.
-    pub(super) fn new(stream: S, serve: impl FnOnce(Outlet<S>) -> F) -> Self {
-        let outlet = Outlet(Arc::new(Mutex::new(Buffered { stream, waiting: Vec::new(), gathering: true })));
+    /// The connection that `serve` makes of the stream; `turns` are told when the stream takes no more.
+    pub(super) fn new(stream: S, turns: Turns, serve: impl FnOnce(Outlet<S>) -> F) -> Self {
+        let buffered = Buffered { stream, turns, full: false, waiting: Vec::new(), gathering: true };
+        let outlet = Outlet(Arc::new(Mutex::new(buffered)));
         Gathered { connection: serve(Outlet(outlet.0.clone())), outlet, stood_back: false, ended: None }
     }
 
@@ -82,28 +88,43 @@ where
 impl<S: AsyncWrite + Unpin> Buffered<S> {
     /// Sends what waits.
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut waiting = std::mem::take(&mut self.waiting);
         let mut sent = 0;
         let drained = loop {
-            if sent == self.waiting.len() {
-                break Poll::Ready(Ok(()));
+            if sent == waiting.len() {
+                return Poll::Ready(Ok(()));
             }
-            match Pin::new(&mut self.stream).poll_write(cx, &self.waiting[sent..]) {
+            match self.write(cx, &[IoSlice::new(&waiting[sent..])]) {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(more)) => sent += more,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
         };
-        match sent == self.waiting.len() {
-            true => self.waiting = Vec::new(),
-            false => drop(self.waiting.drain(..sent)),
-        }
+        waiting.drain(..sent);
+        self.waiting = waiting;
         drained
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.full = polled.is_pending();
+        self.turns.set(self.full);
+        polled
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.drain(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.turns.set(self.full || polled.is_pending());
+        polled
+    }
+
+    fn shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.drain(cx))?;
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.turns.set(self.full || polled.is_pending());
+        polled
     }
 }
 
@@ -123,7 +144,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
             ready!(outlet.drain(cx))?;
         }
         if !outlet.gathering || length >= RECORD {
-            return Pin::new(&mut outlet.stream).poll_write_vectored(cx, parts);
+            return outlet.write(cx, parts);
         }
         if outlet.waiting.is_empty() {
             outlet.waiting.reserve_exact(RECORD);
@@ -142,9 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Outlet<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut outlet = self.0.lock();
-        ready!(outlet.drain(cx))?;
-        Pin::new(&mut outlet.stream).poll_shutdown(cx)
+        self.0.lock().shutdown(cx)
     }
 }
 
@@ -170,7 +189,7 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(Gathered::new(tokio::io::sink(), |_| Box::pin(note("connection"))));
+        local.spawn_local(Gathered::new(tokio::io::sink(), Turns::default(), |_| Box::pin(note("connection"))));
         local.spawn_local(note("one stream"));
         local.spawn_local(note("another"));
         runtime.block_on(local);
@@ -199,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn flushed_pieces_leave_together_and_large_ones_uncopied() {
         let mut kept = None;
-        let mut connection = Gathered::new(Writes::default(), |mut outlet| {
+        let mut connection = Gathered::new(Writes::default(), Turns::default(), |mut outlet| {
             kept = Some(Outlet(outlet.0.clone()));
             Box::pin(async move {
                 for _ in 0..10 {
@@ -223,7 +242,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(100);
         let sent: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
         let pieces = sent.clone();
-        let connection = Gathered::new(near, |mut outlet| {
+        let connection = Gathered::new(near, Turns::default(), |mut outlet| {
             Box::pin(async move {
                 for piece in pieces.chunks(777) {
                     outlet.write_all(piece).await.unwrap();

@@ -7,13 +7,11 @@
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 /// The most of an answer that is handed over at once, so that waiting shows and little stays in a connection's buffers.
@@ -29,7 +27,8 @@ tokio::task_local! {
 pub(super) struct Turns(Arc<AtomicU64>);
 
 impl Turns {
-    fn set(&self, waiting: bool) {
+    /// Notes whether somebody waits for the receiver.
+    pub(super) fn set(&self, waiting: bool) {
         let now = self.0.load(Ordering::Relaxed);
         if (now % 2 == 1) != waiting {
             self.0.store(now + 1, Ordering::Relaxed);
@@ -148,68 +147,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
 impl<B> Drop for Outgoing<B> {
     fn drop(&mut self) {
         self.set_waiting(false);
-    }
-}
-
-/// A connection that notes when the socket takes no more.
-#[derive(Debug)]
-pub(super) struct Noted<S> {
-    inner: S,
-    turns: Turns,
-    /// The last write found no room: that there is nothing to flush is no progress then.
-    full: bool,
-}
-
-impl<S> Noted<S> {
-    pub(super) fn new(inner: S, turns: Turns) -> Self {
-        Noted { inner, turns, full: false }
-    }
-
-    fn note_write<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.full = polled.is_pending();
-        self.turns.set(self.full);
-        polled
-    }
-
-    fn note_flush(&self, polled: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-        self.turns.set(self.full || polled.is_pending());
-        polled
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.note_write(polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.inner).poll_flush(cx);
-        self.note_flush(polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.note_flush(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.note_write(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 
