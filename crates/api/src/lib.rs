@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod properties;
 pub mod quantity;
 pub mod resource;
+pub mod rpc;
 pub mod schema;
 pub mod selector;
 pub mod status;

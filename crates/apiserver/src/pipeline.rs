@@ -37,6 +37,7 @@ pub(crate) mod version;
 
 pub(crate) use authorize::forbidden;
 pub(crate) use cors::Origins;
+pub(crate) use headers::transport_security;
 pub(crate) use inflight::Inflight;
 
 use crate::server::Api;

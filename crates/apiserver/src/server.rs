@@ -31,6 +31,7 @@ use crate::served::Served;
 use crate::service_repair;
 use crate::spans::{StoreCalls, Tracer};
 use futures::future::BoxFuture;
+use http::HeaderValue;
 use kaji_api::{ResourceDef, Status};
 use kaji_store::Store;
 use std::collections::HashMap;
@@ -63,6 +64,7 @@ pub(crate) struct Parts {
     reloads: Reloads,
     inflight: Inflight,
     origins: pipeline::Origins,
+    transport_security: Option<HeaderValue>,
     fairness: Option<Fairness>,
     metrics: Metrics,
     ready: AtomicBool,
@@ -100,6 +102,7 @@ impl Api {
         tokio::spawn(caches.clone().run(watch, stopped.clone()));
         let limits = config.limits;
         let origins = pipeline::Origins::new(&config.serving.origins);
+        let transport_security = pipeline::transport_security(&config.serving.transport_security);
         let api = Api(Arc::new(Parts {
             config,
             caches,
@@ -114,6 +117,7 @@ impl Api {
             reloads: Reloads::default(),
             inflight: Inflight::new(&limits),
             origins,
+            transport_security,
             fairness: limits.fairness.then(|| Fairness::new(limits.reading + limits.writing)),
             metrics: Metrics::default(),
             ready: AtomicBool::new(false),
@@ -262,6 +266,11 @@ impl Api {
     /// The origins whose pages may call.
     pub(crate) fn origins(&self) -> &pipeline::Origins {
         &self.0.origins
+    }
+
+    /// The header of that name, in every answer.
+    pub(crate) fn transport_security(&self) -> Option<&HeaderValue> {
+        self.0.transport_security.as_ref()
     }
 
     /// Priority and fairness; none: switched off.

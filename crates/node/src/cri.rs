@@ -1,7 +1,7 @@
 //! The container runtime interface: generated messages and a client over the runtime's Unix socket.
 
 use hyper_util::rt::TokioIo;
-use std::borrow::Cow;
+use kaji_api::rpc;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -38,7 +38,7 @@ pub(crate) mod health {
 #[error("rpc error: code = {code} desc = {message}")]
 pub struct RuntimeError {
     /// gRPC's name of the kind of failure.
-    pub code: Cow<'static, str>,
+    pub code: &'static str,
     /// The runtime's words.
     pub message: String,
 }
@@ -46,7 +46,7 @@ pub struct RuntimeError {
 impl RuntimeError {
     /// A failure of our own making, in the runtime's shape.
     pub fn unknown(message: impl Into<String>) -> Self {
-        RuntimeError { code: "Unknown".into(), message: message.into() }
+        RuntimeError { code: "Unknown", message: message.into() }
     }
 
     /// The thing asked about is not there.
@@ -67,14 +67,7 @@ impl RuntimeError {
 
 impl From<tonic::Status> for RuntimeError {
     fn from(status: tonic::Status) -> Self {
-        use tonic::Code;
-        // Go's words: tonic's, but for two.
-        let code = match status.code() {
-            Code::Ok => "OK".into(),
-            Code::Cancelled => "Canceled".into(),
-            other => format!("{other:?}").into(),
-        };
-        RuntimeError { code, message: status.message().to_owned() }
+        RuntimeError { code: rpc::word(status.code() as i32), message: status.message().to_owned() }
     }
 }
 
@@ -120,9 +113,7 @@ async fn bounded<T>(
     match tokio::time::timeout(timeout + Duration::from_secs(1), call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(status.into()),
-        Err(_) => {
-            Err(RuntimeError { code: "DeadlineExceeded".into(), message: "context deadline exceeded".to_owned() })
-        }
+        Err(_) => Err(RuntimeError { code: "DeadlineExceeded", message: "context deadline exceeded".to_owned() }),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::kms::hash;
 use super::metrics::{head, server_hash};
 use crate::pipeline::metrics::Buckets;
+use kaji_api::rpc;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -33,7 +34,7 @@ pub(super) struct Envelope(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// By plugin, method and outcome.
-    calls: BTreeMap<(String, &'static str, String), Buckets>,
+    calls: BTreeMap<(String, &'static str, &'static str), Buckets>,
     /// By way, plugin and the key's hash: how often, and when last.
     used: BTreeMap<(&'static str, String, String), (u64, f64)>,
     /// By plugin and the key's hash: when its status last named it.
@@ -47,7 +48,7 @@ impl Envelope {
     /// A call ended.
     pub(super) fn called(&self, plugin: &str, method: &'static str, code: Code, took: Duration) {
         let mut state = self.0.lock();
-        let calls = state.calls.entry((plugin.to_owned(), method, word(code)));
+        let calls = state.calls.entry((plugin.to_owned(), method, rpc::word(code as i32)));
         calls.or_insert_with(|| Buckets::new(&CALL_SECONDS)).observe(took.as_secs_f64());
     }
 
@@ -144,15 +145,6 @@ fn make_room<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, at: impl Fn(&V) -> f64
 /// Seconds since 1970.
 fn now() -> f64 {
     jiff::Timestamp::now().as_duration().as_secs_f64()
-}
-
-/// Go's words for gRPC's codes: tonic's, but for two.
-fn word(code: Code) -> String {
-    match code {
-        Code::Ok => "OK".to_owned(),
-        Code::Cancelled => "Canceled".to_owned(),
-        other => format!("{other:?}"),
-    }
 }
 
 #[cfg(test)]

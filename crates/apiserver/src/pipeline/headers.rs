@@ -20,14 +20,17 @@ pub(super) fn layer<'a>(api: &'a Api, mut request: Request, next: Next<'a>) -> B
         let headers = response.headers_mut();
         headers.insert(AUDIT_ID, id);
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-        let security = &api.config().serving.transport_security;
-        if !security.is_empty()
-            && let Ok(directives) = HeaderValue::from_str(&security.join("; "))
-        {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(directives);
+        if let Some(directives) = api.transport_security() {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| directives.clone());
         }
         response
     })
+}
+
+/// What clients are told of the connection's security; none where nothing is, or headers cannot say it.
+pub(crate) fn transport_security(directives: &[String]) -> Option<HeaderValue> {
+    let told = (!directives.is_empty()).then(|| directives.join("; "))?;
+    HeaderValue::from_str(&told).ok()
 }
 
 fn fresh() -> HeaderValue {

@@ -2,6 +2,7 @@
 
 use super::target::Target;
 use crate::remote::unix;
+use kaji_api::rpc;
 use proto::trace_service_client::TraceServiceClient;
 use proto::{ExportTraceServiceRequest, Resource, ResourceSpans, Scope, ScopeSpans, Span};
 use std::time::Duration;
@@ -83,7 +84,7 @@ fn passes(code: Code) -> bool {
 
 /// The status, and what is behind it: tonic says of a refused connection no more than that there is none.
 fn told(status: &tonic::Status) -> String {
-    let mut text = format!("rpc error: code = {:?} desc = {}", status.code(), status.message());
+    let mut text = rpc::failure(status.code() as i32, status.message());
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
         let why = error.to_string();

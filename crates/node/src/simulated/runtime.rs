@@ -36,7 +36,7 @@ fn now() -> i64 {
 }
 
 fn missing(id: &str) -> RuntimeError {
-    RuntimeError { code: "NotFound".into(), message: format!("{id} not found") }
+    RuntimeError { code: "NotFound", message: format!("{id} not found") }
 }
 
 impl Memory {
@@ -227,7 +227,7 @@ impl Runtime for Simulated {
     }
 
     async fn stream_url(&self, _: StreamAsk) -> Answer<String> {
-        Err(RuntimeError { code: "Unimplemented".into(), message: "a simulated node has no processes".to_owned() })
+        Err(RuntimeError { code: "Unimplemented", message: "a simulated node has no processes".to_owned() })
     }
 
     async fn reopen_log(&self, _: &str) -> Answer<()> {

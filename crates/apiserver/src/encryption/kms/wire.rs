@@ -3,6 +3,7 @@
 use crate::encryption::envelope::Envelope;
 use crate::remote::unix;
 use hyper_util::rt::TokioIo;
+use kaji_api::rpc;
 use proto::key_management_service_client::KeyManagementServiceClient;
 use proto::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, StatusRequest, StatusResponse};
 use std::fmt;
@@ -35,7 +36,7 @@ pub(super) struct CallError {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rpc error: code = {:?} desc = {}", self.code, self.message)
+        f.write_str(&rpc::failure(self.code as i32, &self.message))
     }
 }
 
