@@ -144,6 +144,14 @@ impl Value {
         }
     }
 
+    /// Adds an item at the end of a list; whatever is no list becomes one.
+    pub fn push(&mut self, item: impl Into<Value>) {
+        match self {
+            Value::Array(items) => items.push(item.into()),
+            other => *other = Value::Array(vec![item.into()]),
+        }
+    }
+
     /// The entries of an object, or none.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.as_object().into_iter().flat_map(|o| o.0.iter().map(|(k, v)| (k.as_ref(), v)))

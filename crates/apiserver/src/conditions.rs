@@ -27,12 +27,8 @@ pub(crate) fn set(object: &mut Value, mut new: Value) {
     let stays = old["status"] == new["status"] && !old["lastTransitionTime"].is_null();
     let time = if stays { old["lastTransitionTime"].clone() } else { Value::from(crate::strategy::now()) };
     new.set("lastTransitionTime", time);
-    let place = object.entry("status").entry("conditions");
-    if place.is_null() {
-        *place = Value::Array(Vec::new());
-    }
-    let Value::Array(all) = place else { return };
-    match all.iter_mut().find(|c| c["type"].str() == ty) {
+    let all = object.entry_at(&["status", "conditions"]);
+    match all.items_mut().iter_mut().find(|c| c["type"].str() == ty) {
         Some(place) => *place = new,
         None => all.push(new),
     }

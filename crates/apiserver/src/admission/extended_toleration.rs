@@ -33,10 +33,8 @@ fn add(spec: &mut Value) {
         // Of tolerations, these fields say which one it is.
         let same =
             |t: &Value| ["key", "operator", "effect", "value"].iter().all(|field| t[*field] == toleration[*field]);
-        let mut all = spec["tolerations"].items().to_vec();
-        if !all.iter().any(same) {
-            all.push(toleration);
-            spec.set("tolerations", Value::Array(all));
+        if !spec["tolerations"].items().iter().any(same) {
+            spec.entry("tolerations").push(toleration);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The one list of plugins, in upstream's order (`pkg/kubeapiserver/options/plugins.go`).
 
 use super::{
-    Plugin, anti_affinity, certificates, claim_resize, event_rate, extended_toleration, external_addresses, image_pull,
-    ingress_class, lifecycle, limit_ranger, namespace_exists, node_restriction, node_selector, pod_security, policy,
-    priority, resource_quota, runtime_class, service_account, storage_class, storage_protection, taint_nodes,
+    Plugin, anti_affinity, certificates, claim_resize, default_class, event_rate, extended_toleration,
+    external_addresses, image_pull, lifecycle, limit_ranger, namespace_exists, node_restriction, node_selector,
+    pod_security, policy, priority, resource_quota, runtime_class, service_account, storage_protection, taint_nodes,
     toleration_restriction, toleration_seconds, topology_labels, webhook,
 };
 
@@ -56,7 +56,7 @@ pub(super) const ALL: &[Known] = &[
     off("PodTolerationRestriction", || Box::new(toleration_restriction::PodTolerationRestriction::default())),
     off("EventRateLimit", || Box::new(event_rate::EventRateLimit::default())),
     off("ExtendedResourceToleration", || Box::new(extended_toleration::ExtendedResourceToleration)),
-    on("DefaultStorageClass", || Box::new(storage_class::DefaultStorageClass)),
+    on("DefaultStorageClass", || Box::new(default_class::STORAGE)),
     on("StorageObjectInUseProtection", || Box::new(storage_protection::StorageObjectInUseProtection)),
     absent("PodGroupProtection"),
     absent_off("OwnerReferencesPermissionEnforcement"),
@@ -66,7 +66,7 @@ pub(super) const ALL: &[Known] = &[
     on("CertificateSigning", || Box::new(certificates::CertificateSigning)),
     absent("ClusterTrustBundleAttest"),
     on("CertificateSubjectRestriction", || Box::new(certificates::CertificateSubjectRestriction)),
-    on("DefaultIngressClass", || Box::new(ingress_class::DefaultIngressClass)),
+    on("DefaultIngressClass", || Box::new(default_class::INGRESS)),
     off("DenyServiceExternalIPs", || Box::new(external_addresses::DenyServiceExternalIps)),
     on("PodTopologyLabels", || Box::new(topology_labels::PodTopologyLabels)),
     absent("PodGroupWorkloadExists"),

@@ -117,18 +117,11 @@ fn mount(spec: &mut Value) {
             }
             needed = true;
             let own = value!({"name": (volume.as_str()), "readOnly": true, "mountPath": (MOUNT)});
-            push(container.entry("volumeMounts"), own);
+            container.entry("volumeMounts").push(own);
         }
     }
     if needed && existing.is_none() {
-        push(spec.entry("volumes"), token_volume(&volume));
-    }
-}
-
-fn push(list: &mut Value, item: Value) {
-    match list {
-        Value::Array(items) => items.push(item),
-        other => *other = Value::Array(vec![item]),
+        spec.entry("volumes").push(token_volume(&volume));
     }
 }
 

@@ -30,9 +30,8 @@ impl Plugin for StorageObjectInUseProtection {
 }
 
 fn add(object: &mut Value, finalizer: &str) {
-    let mut finalizers = object["metadata"]["finalizers"].items().to_vec();
-    if !finalizers.iter().any(|f| f.str() == finalizer) {
-        finalizers.push(finalizer.into());
-        object.set_meta("finalizers", Value::Array(finalizers));
+    let finalizers = object.entry_at(&["metadata", "finalizers"]);
+    if !finalizers.items().iter().any(|f| f.str() == finalizer) {
+        finalizers.push(finalizer);
     }
 }

@@ -17,10 +17,9 @@ impl Plugin for TaintNodesByCondition {
         Box::pin(async move {
             if a.operation == Operation::Create && a.is("", "nodes") {
                 let spec = a.object.entry("spec");
-                let mut taints = spec["taints"].items().to_vec();
-                if !taints.iter().any(|t| t["key"].str() == KEY && t["effect"].str() == "NoSchedule") {
-                    taints.push(value!({"key": (KEY), "effect": "NoSchedule"}));
-                    spec.set("taints", Value::Array(taints));
+                let same = |t: &Value| t["key"].str() == KEY && t["effect"].str() == "NoSchedule";
+                if !spec["taints"].items().iter().any(same) {
+                    spec.entry("taints").push(value!({"key": (KEY), "effect": "NoSchedule"}));
                 }
             }
             Ok(())

@@ -29,13 +29,12 @@ fn add(spec: &mut Value) {
     let covers = |t: &Value, taint: &str| {
         matches!(t["key"].str(), key if key == taint || key.is_empty()) && matches!(t["effect"].str(), "NoExecute" | "")
     };
-    let existing = spec["tolerations"].items().to_vec();
-    let missing = TAINTS.iter().filter(|taint| !existing.iter().any(|t| covers(t, taint)));
-    let added: Vec<Value> = missing
-        .map(|taint| value!({"key": (*taint), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": (SECONDS)}))
-        .collect();
-    if !added.is_empty() {
-        spec.set("tolerations", Value::Array([existing, added].concat()));
+    for taint in TAINTS {
+        if !spec["tolerations"].items().iter().any(|t| covers(t, taint)) {
+            let own =
+                value!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": (SECONDS)});
+            spec.entry("tolerations").push(own);
+        }
     }
 }
 

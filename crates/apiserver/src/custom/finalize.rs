@@ -20,9 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Says on a definition that its objects are about to go.
 pub(crate) fn begin(definition: &mut Value) {
     if !is_due(definition) {
-        let mut finalizers = definition["metadata"]["finalizers"].items().to_vec();
-        finalizers.push(CLEANUP.into());
-        definition.set_meta("finalizers", Value::Array(finalizers));
+        definition.entry_at(&["metadata", "finalizers"]).push(CLEANUP);
     }
     let pending = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
     conditions::set(definition, condition(true, "InstanceDeletionPending", pending));

@@ -238,13 +238,12 @@ fn embedded(schema: &mut Value, dialect: Dialect) {
     for (field, text) in texts {
         schema.entry_at(&["properties", field]).set("description", text);
     }
-    let mut required = schema["required"].items().to_vec();
+    let required = schema.entry("required");
     for field in ["kind", "apiVersion"] {
-        if !required.iter().any(|r| r.str() == field) {
-            required.push(Value::from(field));
+        if !required.items().iter().any(|r| r.str() == field) {
+            required.push(field);
         }
     }
-    schema.set("required", Value::Array(required));
 }
 
 #[cfg(test)]

@@ -24,10 +24,8 @@ impl Strategy for Namespaces {
     fn prepare_create(&self, _: &RequestContext, obj: &mut Value) {
         obj.set("status", value!({"phase": "Active"}));
         let finalizers = obj.entry_at(&["spec", "finalizers"]);
-        match finalizers {
-            Value::Array(all) if all.iter().any(|f| f.str() == FINALIZER) => {}
-            Value::Array(all) => all.push(FINALIZER.into()),
-            other => *other = vec![FINALIZER].into(),
+        if !finalizers.items().iter().any(|f| f.str() == FINALIZER) {
+            finalizers.push(FINALIZER);
         }
         label(obj);
     }

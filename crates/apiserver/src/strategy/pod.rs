@@ -157,10 +157,7 @@ fn merge(term: &mut Value, labels: &Value, field: &str, operator: &'static str) 
     for key in keys.items() {
         let Some(label) = labels.get(key.str()) else { continue };
         let added = value!({"key": (key.clone()), "operator": operator, "values": [(label.clone())]});
-        match term.entry_at(&["labelSelector", "matchExpressions"]) {
-            Value::Array(all) => all.push(added),
-            other => *other = Value::Array(vec![added]),
-        }
+        term.entry_at(&["labelSelector", "matchExpressions"]).push(added);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Facts;
 use crate::resources;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
+use kaji_api::field::quoted;
 use kaji_api::quantity::Quantity;
 use std::collections::BTreeMap;
 
@@ -68,30 +69,8 @@ pub(crate) fn resource(
 
 /// `key="value"` lines, sorted by key, quoted as Go does.
 fn map(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quote(value)));
+    let lines = map.into_iter().flatten().map(|(key, value)| format!("{key}={}", quoted(value)));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Go's `%q`.
-pub(crate) fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

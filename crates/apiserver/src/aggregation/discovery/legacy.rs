@@ -28,9 +28,7 @@ pub(super) fn resources(list: &Value) -> Value {
                 });
                 let sub = value!({"subresource": name, "responseKind": (kind(resource)),
                     "verbs": (resource["verbs"].clone())});
-                let mut subresources = all[at]["subresources"].items().to_vec();
-                subresources.push(sub);
-                all[at].set("subresources", Value::Array(subresources));
+                all[at].entry("subresources").push(sub);
             }
         }
     }

@@ -97,10 +97,8 @@ const NAME: &str = r#"must be spec.names.plural+"."+spec.group"#;
 fn store_version(crd: &mut Value) {
     let Some(version) = crd["spec"]["versions"].items().iter().find(|v| v["storage"].bool()) else { return };
     let name = version["name"].str().to_owned();
-    let mut stored = crd["status"]["storedVersions"].items().to_vec();
-    if !stored.iter().any(|v| v.str() == name) {
-        stored.push(Value::from(name));
-        crd.entry("status").set("storedVersions", Value::Array(stored));
+    if !crd["status"]["storedVersions"].items().iter().any(|v| v.str() == name) {
+        crd.entry_at(&["status", "storedVersions"]).push(name);
     }
 }
 
