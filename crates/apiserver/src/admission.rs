@@ -143,11 +143,11 @@ impl Attributes<'_> {
 /// The namespace of a write; it may have been made a moment ago, through another server.
 async fn own_namespace(a: &Attributes<'_>) -> Result<Arc<Value>, Status> {
     const NAMESPACES: GroupResource = GroupResource::of("", "namespaces");
-    if let Some(found) = a.api.get_shared(&NAMESPACES, "", a.namespace) {
+    if let Some(found) = a.api.get_cached(&NAMESPACES, "", a.namespace) {
         return Ok(found);
     }
     a.api.fresh().await?;
-    let found = a.api.get_shared(&NAMESPACES, "", a.namespace);
+    let found = a.api.get_cached(&NAMESPACES, "", a.namespace);
     found.ok_or_else(|| Status::not_found(&NAMESPACES, a.namespace))
 }
 

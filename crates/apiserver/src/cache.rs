@@ -28,10 +28,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Resources whose objects are few, and which requests ask for again and again: they are kept decoded.
+/// Resources whose objects requests ask for again and again: each is kept decoded once somebody has asked for it.
 const KEPT: &[(&str, &str)] = &[
     ("", "limitranges"),
     ("", "namespaces"),
+    ("", "nodes"),
     ("", "resourcequotas"),
     ("", "serviceaccounts"),
     ("networking.k8s.io", "ingressclasses"),

@@ -5,6 +5,7 @@
 //! resource's *storage version*; [`convert`] translates at the edges for resources served in several versions.
 //! Semantics and texts follow upstream's generic registry (`apiserver/pkg/registry/generic/registry`).
 
+mod commit;
 pub(crate) mod convert;
 mod create;
 mod delete;
@@ -14,6 +15,7 @@ mod list;
 pub(crate) mod managed;
 pub(crate) mod metadata;
 pub(crate) mod options;
+mod phase;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) mod properties;
 mod update;
@@ -24,23 +26,20 @@ pub(crate) use delete::Deleted;
 pub(crate) use fields::Selection;
 pub(crate) use list::Listed;
 pub(crate) use managed::Ownership;
+pub(crate) use phase::{Phase, run_phase};
 pub(crate) use update::{Mode, Transform};
 
-use crate::admission::{Attributes, Operation, Rounds};
-use crate::cache::{Cache, Entry, store_status};
+use crate::cache::{Cache, Entry};
 use crate::context::{RequestContext, Target};
 use crate::pipeline::timing::{self, timed};
 use crate::row::Row;
 use crate::server::Api;
 use crate::spans::{self, text};
 use crate::strategy::Strategy;
-use bytes::Bytes;
+use commit::Written;
 use kaji_api::resource::SubresourceDef;
 use kaji_api::{GroupResource, Status, Value, schema::TypeRef};
-use kaji_store::{Change, Committed, Expect, Revision};
-use options::DeleteOptions;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What updates of a stale object are told (upstream `OptimisticLockErrorMsg`).
 pub(crate) const STALE: &str =
@@ -67,14 +66,6 @@ pub(crate) struct Scope<'a> {
     pub(crate) namespace: &'a str,
     /// Name, or empty.
     pub(crate) name: &'a str,
-}
-
-/// What a commit found.
-pub(crate) enum Written {
-    /// Done, as this entry.
-    Yes(Arc<Entry>),
-    /// Somebody was faster; the state now.
-    No(Option<Arc<Entry>>),
 }
 
 impl<'a> Scope<'a> {
@@ -164,159 +155,6 @@ impl<'a> Scope<'a> {
         }
         self.cache.get(&self.key()).ok_or_else(|| self.not_found())
     }
-
-    /// Runs one phase of admission.
-    pub(crate) async fn admit(
-        &self,
-        phase: Phase,
-        operation: Operation,
-        object: &mut Value,
-        old: &Value,
-    ) -> Result<(), Status> {
-        self.admit_with(phase, operation, object, old, None).await
-    }
-
-    /// The same, with the options of a deletion.
-    async fn admit_with(
-        &self,
-        phase: Phase,
-        operation: Operation,
-        object: &mut Value,
-        old: &Value,
-        deletion: Option<&DeleteOptions>,
-    ) -> Result<(), Status> {
-        let attributes = Attributes {
-            api: self.api,
-            cx: self.cx,
-            target: Target { resource: self.stored.clone(), sub: self.sub },
-            asked: self.row.clone(),
-            operation,
-            namespace: self.namespace,
-            name: self.name,
-            object,
-            old,
-            deletion,
-            rounds: Rounds::default(),
-        };
-        let begun = Instant::now();
-        let decided = timed(timing::Phase::Admission, run_phase(phase, attributes)).await;
-        let mutating = phase == Phase::Mutate;
-        self.api.metrics().observed.admitted(mutating, operation, begun.elapsed(), decided.is_ok());
-        decided
-    }
-
-    /// Writes the stored form of an object if its key was last written at `expected` (0: doesn't exist).
-    async fn put(&self, key: &str, stored: Vec<u8>, expected: Revision) -> Result<Written, Status> {
-        self.put_guarded(key, stored, expected, Vec::new()).await
-    }
-
-    /// The same, if the guards hold too; that they don't is a conflict.
-    async fn put_guarded(
-        &self,
-        key: &str,
-        stored: Vec<u8>,
-        expected: Revision,
-        guards: Vec<Expect>,
-    ) -> Result<Written, Status> {
-        let name = if expected == 0 { "Create etcd3" } else { "GuaranteedUpdate etcd3" };
-        let span = spans::child(name, |facts| {
-            let GroupResource { group, resource } = self.stored.group_resource();
-            let about = [
-                ("audit-id", facts.audit_id.as_str()),
-                ("key", short(key)),
-                ("group", &group),
-                ("resource", &resource),
-            ];
-            about.map(|(key, value)| text(key, value)).into()
-        });
-        spans::within(span, self.put_now(key, stored, expected, guards)).await
-    }
-
-    async fn put_now(
-        &self,
-        key: &str,
-        stored: Vec<u8>,
-        expected: Revision,
-        guards: Vec<Expect>,
-    ) -> Result<Written, Status> {
-        let caches = self.api.caches();
-        let stored = Bytes::from(stored);
-        let sealed = caches.sealer().seal(&self.stored, key, &stored).map_err(Status::internal)?;
-        spans::event("TransformToStorage succeeded");
-        let mut expect = vec![Expect { key: key.to_owned(), mod_revision: expected }];
-        expect.extend(guards);
-        let change = vec![Change::Put(key.to_owned(), sealed)];
-        let operation = if expected == 0 { "create" } else { "update" };
-        Ok(match self.commit(operation, expect, change).await? {
-            Committed::Yes(revision) => {
-                spans::event("Txn call succeeded");
-                Written::Yes(Entry::from_stored(key, &stored, revision).expect("just encoded").shared())
-            }
-            Committed::No(found, _) => {
-                let found = found.into_iter().next().flatten();
-                if found.as_ref().map_or(0, |r| r.mod_revision) == expected {
-                    return Err(
-                        self.conflict("what was allocated for it was lost to another request; please try again")
-                    );
-                }
-                caches.prepare(&found).await;
-                Written::No(found.and_then(|r| caches.found(&r)))
-            }
-        })
-    }
-
-    /// Removes an object if it is still the same; `Yes` holds its last state under the deletion's revision.
-    async fn remove(&self, entry: &Arc<Entry>) -> Result<Written, Status> {
-        let caches = self.api.caches();
-        let expect = vec![Expect { key: entry.key.clone(), mod_revision: entry.revision }];
-        let change = vec![Change::Delete(entry.key.clone())];
-        Ok(match self.commit("delete", expect, change).await? {
-            Committed::Yes(revision) => Written::Yes(entry.at(revision).shared()),
-            Committed::No(found, _) => {
-                caches.prepare(found.iter().flatten()).await;
-                Written::No(found.into_iter().flatten().find_map(|r| caches.found(&r)))
-            }
-        })
-    }
-
-    async fn commit(
-        &self,
-        operation: &'static str,
-        expect: Vec<Expect>,
-        change: Vec<Change>,
-    ) -> Result<Committed, Status> {
-        let begun = Instant::now();
-        let committed = timed(timing::Phase::Store, self.api.caches().store().commit(expect, change)).await;
-        self.api.metrics().observed.stored(operation, &self.stored, begun.elapsed());
-        committed.map_err(store_status)
-    }
-
-    /// An answer to a dry run: the entry as it would have been written, under the revision it was made from.
-    fn dry(&self, key: &str, stored: &[u8], revision: Revision) -> Arc<Entry> {
-        Entry::from_stored(key, stored, revision).expect("just encoded").shared()
-    }
-}
-
-/// Runs one phase of admission, the mutating one a second time where a webhook changed the object.
-pub(crate) async fn run_phase(phase: Phase, mut attributes: Attributes<'_>) -> Result<(), Status> {
-    let plugins = attributes.api.admission();
-    match phase {
-        Phase::Validate => {
-            for plugin in plugins {
-                plugin.validate(&attributes).await?;
-            }
-        }
-        Phase::Mutate => loop {
-            for plugin in plugins {
-                plugin.mutate(&mut attributes).await?;
-            }
-            if !attributes.rounds.next() {
-                managed::keep_valid(&mut attributes);
-                break;
-            }
-        },
-    }
-    Ok(())
 }
 
 /// A key as upstream names it in spans: without what all keys begin with.
@@ -330,13 +168,4 @@ pub(crate) fn apply_defaults(stored: &Row, object: &mut Value) {
     strategy.default_first(object);
     stored.ty().default(object);
     strategy.default(object);
-}
-
-/// The two phases of admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Plugins may change the object.
-    Mutate,
-    /// Plugins may only refuse.
-    Validate,
 }

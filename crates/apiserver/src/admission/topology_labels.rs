@@ -18,7 +18,7 @@ impl Plugin for PodTopologyLabels {
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
         let node = node(a).filter(|_| a.api.config().gates.is_on(gates::TOPOLOGY_LABELS));
         // One that is not there says nothing.
-        if let Some(node) = node.and_then(|name| a.api.get_shared(&NODES, "", name)) {
+        if let Some(node) = node.and_then(|name| a.api.get_cached(&NODES, "", name)) {
             copy(&node, a.object);
         }
         content()

@@ -133,8 +133,9 @@ pub(super) async fn api_services(maker: &Maker<'_>) -> Result<(), Status> {
 /// Takes away what a start with this version made; what others made in its place stays.
 async fn forget(maker: &Maker<'_>, resource: &GroupResource, row: &ApiService) -> Result<(), Status> {
     let name = format!("{}.{}", row.1, row.0);
-    let is_ours =
-        |object: Value| object["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"].str() == AT_START;
+    let is_ours = |object: Arc<Value>| {
+        object["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"].str() == AT_START
+    };
     if !maker.api.get_cached(resource, "", &name).is_some_and(is_ours) {
         return Ok(());
     }

@@ -10,11 +10,17 @@
 //! Nothing here reads a clock, waits or locks: callers say what happened and when, and are told what follows through
 //! [`Ticket::note`]. A dispatch costs the logarithm of the number of busy queues.
 
+mod fate;
 mod meters;
+mod queue;
 mod request;
+mod work;
 
+pub(crate) use fate::{Arrival, Refusal, Step, Ticket, Totals};
 pub(crate) use meters::{Demand, TimedRatio};
+pub(crate) use queue::Queue;
 pub(crate) use request::{Id, Request, Stage};
+pub(crate) use work::{GUESS, Work};
 
 use super::dealer::Hand;
 use super::seat_seconds::SeatSeconds;
@@ -26,9 +32,6 @@ use std::time::Duration;
 
 /// Time since the server's start.
 pub(crate) type Now = Duration;
-
-/// How long a request takes, as long as nobody knows.
-pub(crate) const GUESS: Duration = Duration::from_millis(3);
 
 /// What is done with requests that find no free seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,117 +58,6 @@ impl Response {
             Response::Exempt | Response::Reject => 0,
         }
     }
-}
-
-/// What a request is expected to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Work {
-    /// Seats while it is served.
-    pub(crate) seats: usize,
-    /// Seats afterwards, for the work it leaves to others.
-    pub(crate) final_seats: usize,
-    /// How long afterwards.
-    pub(crate) linger: Duration,
-}
-
-impl Work {
-    /// A request of so many seats that leaves nothing behind.
-    pub(crate) const fn of(seats: usize) -> Self {
-        Work { seats, final_seats: 0, linger: Duration::ZERO }
-    }
-
-    /// The seats it holds from start to end.
-    pub(crate) fn width(&self) -> usize {
-        self.seats.max(self.final_seats)
-    }
-
-    fn total(&self) -> SeatSeconds {
-        SeatSeconds::of(self.seats, GUESS) + SeatSeconds::of(self.final_seats, self.linger)
-    }
-}
-
-/// What happened to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// It waits, as the last of so many.
-    Queued(usize),
-    /// It waits no more.
-    Unqueued,
-    /// It may run.
-    Started,
-    /// It has run; its seats may be held on.
-    Ended,
-    /// Its seats are free.
-    Freed,
-    /// It was next, but wider than the room there is.
-    NoRoom,
-}
-
-/// What a caller hangs on a request.
-pub(crate) trait Ticket {
-    /// Something happened; must not block. `seats` is the request's width.
-    fn note(&mut self, step: Step, seats: usize);
-}
-
-/// What becomes of an arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// It runs; [`QueueSet::leave`] ends it.
-    Started(Id),
-    /// It waits; [`Step::Started`] comes, or [`QueueSet::leave`] gives up.
-    Queued(Id),
-    /// It may not wait.
-    Refused(Refusal),
-}
-
-/// Why a request was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Its queue is full.
-    QueueFull,
-    /// There is no seat, and no queue.
-    ConcurrencyLimit,
-    /// It waited too long.
-    TimeOut,
-    /// Its client went away.
-    Cancelled,
-}
-
-/// What has happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    /// Requests started.
-    pub(crate) dispatched: u64,
-    /// Requests turned away, for any reason.
-    pub(crate) rejected: u64,
-    /// Of these: after waiting too long.
-    pub(crate) timed_out: u64,
-    /// Of these: because their clients went away.
-    pub(crate) cancelled: u64,
-}
-
-/// One queue.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    head: Option<Id>,
-    tail: Option<Id>,
-    /// Requests waiting.
-    pub(crate) waiting: usize,
-    /// Requests running.
-    pub(crate) executing: usize,
-    /// Seats held, also by requests that are done.
-    pub(crate) seats_in_use: usize,
-    /// Widths of the requests waiting.
-    pub(crate) seats_waiting: usize,
-    /// Their seats while being served.
-    pub(crate) initial_seats_waiting: usize,
-    /// Their work.
-    pub(crate) work_waiting: SeatSeconds,
-    /// R at which the next request is due.
-    pub(crate) next_dispatch: SeatSeconds,
-    /// Under which the queue stands among those that are ready.
-    key: Option<SeatSeconds>,
-    active: bool,
 }
 
 /// The queues of a level and the requests in it.
@@ -277,47 +169,24 @@ impl<T: Ticket> QueueSet<T> {
     }
 
     fn enqueue(&mut self, index: usize, id: Id) {
-        let (width, work) = (self.requests[id].work.width(), self.requests[id].work);
+        let width = self.requests[id].work.width();
         let queue = &mut self.queues[index];
-        if queue.waiting == 0 && queue.executing == 0 {
+        if !queue.has_work() {
             queue.next_dispatch = self.progress;
         }
-        match queue.tail.replace(id) {
-            None => queue.head = Some(id),
-            Some(last) => {
-                self.requests[last].next = Some(id);
-                self.requests[id].previous = Some(last);
-            }
-        }
-        queue.waiting += 1;
-        queue.seats_waiting += width;
-        queue.initial_seats_waiting += work.seats;
-        queue.work_waiting += work.total();
+        queue.push(&mut self.requests, id);
+        let length = queue.waiting;
         self.waiting += 1;
         self.seats_waiting += width;
         self.note_demand();
-        let length = self.queues[index].waiting;
         self.requests[id].ticket.note(Step::Queued(length), width);
         self.settle(index);
     }
 
     /// Takes a waiting request out of its queue.
     fn unlink(&mut self, index: usize, id: Id) {
-        let (width, work) = (self.requests[id].work.width(), self.requests[id].work);
-        let (previous, next) = (self.requests[id].previous.take(), self.requests[id].next.take());
-        let queue = &mut self.queues[index];
-        match previous {
-            Some(previous) => self.requests[previous].next = next,
-            None => queue.head = next,
-        }
-        match next {
-            Some(next) => self.requests[next].previous = previous,
-            None => queue.tail = previous,
-        }
-        queue.waiting -= 1;
-        queue.seats_waiting -= width;
-        queue.initial_seats_waiting -= work.seats;
-        queue.work_waiting -= work.total();
+        let width = self.requests[id].work.width();
+        self.queues[index].unlink(&mut self.requests, id);
         self.waiting -= 1;
         self.seats_waiting -= width;
         self.requests[id].ticket.note(Step::Unqueued, width);
@@ -355,7 +224,7 @@ impl<T: Ticket> QueueSet<T> {
         let &(soonest, first) = self.ready.first()?;
         let behind = self.ready.range((soonest, self.robin + 1)..).next().filter(|(finish, _)| *finish == soonest);
         let index = behind.map_or(first, |(_, index)| *index);
-        Some((index, self.queues[index].head?))
+        Some((index, self.queues[index].head()?))
     }
 
     /// Final seats beyond all there are become fewer, held longer.
@@ -495,13 +364,13 @@ impl<T: Ticket> QueueSet<T> {
     /// Puts a queue that changed where it belongs.
     fn settle(&mut self, index: usize) {
         let queue = &mut self.queues[index];
-        let active = queue.waiting > 0 || queue.executing > 0;
+        let active = queue.has_work();
         match (std::mem::replace(&mut queue.active, active), active) {
             (false, true) => self.active += 1,
             (true, false) => self.active -= 1,
             _ => {}
         }
-        let key = queue.head.map(|head| {
+        let key = queue.head().map(|head| {
             let head = &self.requests[head];
             // A queue that leaves seats unused saves nothing up: nothing is due before it came.
             queue.next_dispatch = queue.next_dispatch.max(head.arrival_progress);
@@ -516,7 +385,7 @@ impl<T: Ticket> QueueSet<T> {
 
     /// Drops queues beyond those wanted, from the end, as far as they are empty.
     fn trim(&mut self) {
-        let idle = |q: &Queue| q.waiting == 0 && q.executing == 0 && q.seats_in_use == 0;
+        let idle = |queue: &Queue| !queue.has_work() && queue.seats_in_use == 0;
         while self.queues.len() > self.response.queues() && self.queues.last().is_some_and(idle) {
             self.queues.pop();
         }
@@ -560,7 +429,7 @@ impl<T: Ticket> QueueSet<T> {
 
     /// The requests waiting in a queue, first come first.
     pub(crate) fn line(&self, queue: &Queue) -> impl Iterator<Item = &Request<T>> {
-        std::iter::successors(queue.head, |id| self.requests[*id].next).map(|id| &self.requests[id])
+        queue.line(&self.requests)
     }
 
     /// The requests that run.

@@ -1,13 +1,19 @@
 //! PATCH bodies: which kind, parsed once, applied to whatever the object is at the time.
 
 use super::input::apply_strict;
-use super::resource::unsupported_patch;
+use super::negotiate::unsupported;
 use crate::context::Warnings;
 use crate::registry::options::FieldValidation;
 use kaji_api::field::{Errors, Path, printed};
 use kaji_api::schema::TypeRef;
 use kaji_api::{Status, Value, codec, patch};
 
+/// What is taken, for the text of a 415.
+const TAKEN: &str = "application/json-patch+json, application/merge-patch+json, \
+                     application/strategic-merge-patch+json, application/apply-patch+yaml";
+/// The same for custom resources, whose lists have no keys to merge by.
+pub(super) const TAKEN_BY_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 /// Operations of a JSON patch.
 const MAX_OPERATIONS: usize = 10_000;
 
@@ -32,7 +38,7 @@ impl Kind {
             "application/merge-patch+json" => Ok(Kind::Merge),
             "application/strategic-merge-patch+json" => Ok(Kind::Strategic),
             "application/apply-patch+yaml" => Ok(Kind::Apply),
-            _ => Err(unsupported_patch()),
+            _ => Err(unsupported(TAKEN)),
         }
     }
 }

@@ -1,22 +1,26 @@
 //! Requests to resources: each verb parsed, done by the registry, and answered.
 
-use super::apply;
-use super::fairness::WatchHold;
+mod deleting;
+mod reading;
+mod unstored;
+mod writing;
+
+pub(super) use reading::sub_answer;
+pub(super) use writing::change;
+
 use super::input::{self, Expected};
-use super::negotiate::{self, Format, Media, Offer, Shape};
-use super::output::{self, ListHead, Presenter};
+use super::negotiate::{self, Format, Media, Offer};
+use super::output::Presenter;
 use super::route::Asked;
 use super::table::TableOptions;
-use super::{frames, patch};
-use crate::config::gates;
 use crate::context::{RequestInfo, Target};
-use crate::registry::options::{DeleteOptions, ListOptions, WriteOptions};
-use crate::registry::{self, Mode, Scope, Selection, convert};
+use crate::registry::options::WriteOptions;
+use crate::registry::{Scope, convert};
 use crate::row::Row;
 use crate::server::body::{RequestBody, Response};
 use crate::spans::{self, event, event_with, number};
 use crate::subresource::{self, stream, stream::Connect};
-use crate::virtual_resource::{self, Ask};
+use crate::virtual_resource;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::CONTENT_TYPE;
@@ -51,15 +55,15 @@ fn answer<'a>(
     body: RequestBody,
 ) -> BoxFuture<'a, Result<Response, Status>> {
     match verb {
-        _ if is_virtual => Box::pin(of_virtual(asked, target, verb, body)),
-        "get" => Box::pin(get(asked, target)),
-        "list" => Box::pin(list(asked, target)),
-        "watch" => Box::pin(watch(asked, target)),
-        "create" => Box::pin(create(asked, target, body)),
-        "update" => Box::pin(update(asked, target, body)),
-        "patch" => Box::pin(patch(asked, target, body)),
-        "delete" => Box::pin(delete(asked, target, body)),
-        "deletecollection" => Box::pin(delete_collection(asked, target, body)),
+        _ if is_virtual => Box::pin(unstored::serve(asked, target, verb, body)),
+        "get" => Box::pin(reading::get(asked, target)),
+        "list" => Box::pin(reading::list(asked, target)),
+        "watch" => Box::pin(reading::watch(asked, target)),
+        "create" => Box::pin(writing::create(asked, target, body)),
+        "update" => Box::pin(writing::update(asked, target, body)),
+        "patch" => Box::pin(writing::patch(asked, target, body)),
+        "delete" => Box::pin(deleting::delete(asked, target, body)),
+        "deletecollection" => Box::pin(deleting::delete_collection(asked, target, body)),
         _ => Box::pin(async { Err(Status::method_not_supported(&target.resource.group_resource(), verb)) }),
     }
 }
@@ -177,266 +181,4 @@ fn of_sub(target: &Target) -> Result<Expected<'_>, Status> {
         Some(sub) => Expected::kind(sub.group, sub.version, sub.kind),
         None => Ok(of_row(&target.resource)),
     }
-}
-
-async fn get(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    event("About to Get from storage");
-    let entry = scope.get(asked.query.get("resourceVersion")).await?;
-    match scope.sub {
-        Some(_) => sub_answer(&scope, &presenter, entry).await,
-        None => Ok(presenter.object(200, &*scope.presented_one(entry).await?)),
-    }
-}
-
-async fn list(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    let options = ListOptions::parse(&asked.query, false)?;
-    let selection = Selection::parse(&scope, &options)?;
-    let found = scope.list(&options, &selection).await?;
-    listed(&scope, &presenter, found).await
-}
-
-async fn listed(scope: &Scope<'_>, presenter: &Presenter, listed: registry::Listed) -> Result<Response, Status> {
-    let head = ListHead { revision: listed.revision, continue_: listed.continue_, remaining: listed.remaining };
-    Ok(presenter.list(scope.presented(listed.entries, true).await?, &head))
-}
-
-async fn watch(asked: Asked<'_>, target: &Target) -> Result<Response, Status> {
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Stream)?;
-    let options = ListOptions::parse(&asked.query, true)?;
-    if !asked.api.config().gates.is_on(gates::WATCH_LIST) {
-        options.check_without_initial_events()?;
-    }
-    let selection = Selection::parse(&scope, &options)?;
-    let watcher = scope.watch(&options, selection).await?;
-    let hold = WatchHold::of(&asked.parts.extensions);
-    Ok(frames::respond(asked.api, watcher, presenter, hold))
-}
-
-async fn create(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
-    let format = asked.format(Offer::Objects)?;
-    let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
-    asked.cx.dry_run = options.dry_run;
-    if target.sub.is_some() || target.resource.plural == "bindings" {
-        return Box::pin(create_sub(&asked, target, options, format, body)).await;
-    }
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    let object = asked.object(&scope, options, body).await?;
-    let namespace = match scope.is_namespaces() {
-        true => object.name().to_owned(),
-        false => asked.info.namespace.clone(),
-    };
-    let name = object.name().to_owned();
-    event("About to store object in database");
-    let entry = scope.named(&namespace, &name).create(object).await?;
-    event("Write to database call succeeded");
-    Ok(presenter.object(201, &*scope.presented_one(entry).await?))
-}
-
-async fn create_sub(
-    asked: &Asked<'_>,
-    target: &Target,
-    options: WriteOptions,
-    format: Format,
-    body: RequestBody,
-) -> Result<Response, Status> {
-    let media = asked.media()?;
-    let bytes = read(body).await?;
-    let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
-    asked.cx.audit.request_object(&object, || object.clone());
-    let pods = Target {
-        resource: match target.resource.plural {
-            "bindings" => Row::built_in("", "v1", "pods").expect("pods are built in"),
-            _ => target.resource.clone(),
-        },
-        sub: target.sub,
-    };
-    let name = if asked.info.name.is_empty() { object.name() } else { &asked.info.name };
-    let scope = Scope::new(asked.api, &asked.cx, &pods, &asked.info.namespace, name)
-        .ok_or_else(|| Status::not_found(&target.resource.group_resource(), name))?;
-    let kind = target.sub.map_or("binding", |s| s.name);
-    let answer = subresource::create(&scope, kind, object.clone()).await?;
-    Ok(output::document(201, &answer, format))
-}
-
-async fn update(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
-    let options = WriteOptions::parse(&asked.query, "UpdateOptions")?;
-    asked.cx.dry_run = options.dry_run;
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
-        let media = asked.media()?;
-        let bytes = read(body).await?;
-        let object = input::decode(of_sub(target)?, media, &bytes, options.validation, &asked.cx.warnings)?;
-        asked.cx.audit.request_object(&object, || object.clone());
-        registry::check_name_on_url(&scope, &object)?;
-        let entry = Box::pin(subresource::replace(&scope, sub.name, &|_| Ok(object.clone()))).await?;
-        return sub_answer(&scope, &presenter, entry).await;
-    }
-    let mut object = asked.object(&scope, options, body).await?;
-    registry::ensure_namespace(&scope, &mut object)?;
-    registry::check_name_on_url(&scope, &object)?;
-    event("About to store object in database");
-    let (entry, created) = change(&scope, &|_| Ok(object.clone())).await?;
-    event("Write to database call succeeded");
-    Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
-}
-
-/// Runs an update by the rules of the subresource in the path.
-pub(super) async fn change(
-    scope: &Scope<'_>,
-    transform: registry::Transform<'_>,
-) -> Result<(std::sync::Arc<crate::cache::Entry>, bool), Status> {
-    match scope.sub.map(|s| s.name) {
-        None => scope.update(Mode::Main, transform).await,
-        Some("status") => scope.update(Mode::Status, transform).await,
-        Some(sub) => Box::pin(subresource::replace(scope, sub, transform)).await.map(|entry| (entry, false)),
-    }
-}
-
-pub(super) async fn sub_answer(
-    scope: &Scope<'_>,
-    presenter: &Presenter,
-    entry: std::sync::Arc<crate::cache::Entry>,
-) -> Result<Response, Status> {
-    let entry = scope.presented_one(entry).await?;
-    match subresource::view(scope, &entry.decode())? {
-        Some(view) => Ok(output::metadata_or_document(200, &view, presenter.format)),
-        None => Ok(presenter.object(200, &entry)),
-    }
-}
-
-async fn patch(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
-    let kind = patch::Kind::of_content_type(asked.content_type())?;
-    if kind == patch::Kind::Apply {
-        return Box::pin(apply::serve(asked, target, body)).await;
-    }
-    if kind == patch::Kind::Strategic && target.resource.custom().is_some() {
-        return Err(negotiate::unsupported(CUSTOM_PATCHES));
-    }
-    let options = WriteOptions::parse(&asked.query, "PatchOptions")?;
-    asked.cx.dry_run = options.dry_run;
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    let bytes = read(body).await?;
-    asked.cx.audit.request_body(|| kaji_api::codec::parse_yaml(&bytes).ok());
-    let patch = patch::Patch::parse(kind, &bytes, options.validation, asked.cx.warnings.clone())?;
-    if let Some(sub) = scope.sub.filter(|sub| sub.kind != scope.row.kind) {
-        let ty = of_sub(target)?.ty;
-        let entry = Box::pin(subresource::replace(&scope, sub.name, &|view| patch.apply(ty, view))).await?;
-        return sub_answer(&scope, &presenter, entry).await;
-    }
-    let ty = scope.row.ty();
-    let transform = |old: &Value| {
-        if old.is_null() {
-            return Err(scope.not_found());
-        }
-        let mut shown = old.clone();
-        convert::from_storage(&scope.row, &scope.stored, &mut shown)?;
-        let mut patched = patch.apply(ty, &shown)?;
-        registry::ensure_namespace(&scope, &mut patched)?;
-        registry::check_name_on_url(&scope, &patched)?;
-        convert::to_storage(&scope.row, &scope.stored, &mut patched)?;
-        Ok(patched)
-    };
-    let (entry, created) = change(&scope, &transform).await?;
-    event("Object stored in database");
-    Ok(presenter.object(if created { 201 } else { 200 }, &*scope.presented_one(entry).await?))
-}
-
-async fn delete_options(asked: &Asked<'_>, body: RequestBody) -> Result<DeleteOptions, Status> {
-    let bytes: Bytes = read(body).await?;
-    if bytes.is_empty() {
-        return DeleteOptions::from_query(&asked.query);
-    }
-    let media = asked.media()?;
-    let value = match media {
-        Media::Json => kaji_api::codec::parse_json(&bytes),
-        Media::Yaml => kaji_api::codec::parse_yaml(&bytes),
-        Media::Protobuf => {
-            let expected =
-                Expected::kind("", "v1", "DeleteOptions").or(Expected::kind("meta.k8s.io", "v1", "DeleteOptions"))?;
-            kaji_api::codec::decode_protobuf(expected.ty, &bytes)
-        }
-    };
-    let value = value.map_err(|e| Status::bad_request(e.to_string()))?;
-    asked.cx.audit.request_body(|| Some(value.clone()));
-    DeleteOptions::from_value(&value)
-}
-
-async fn delete(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
-    let options = delete_options(&asked, body).await?;
-    asked.cx.dry_run = options.dry_run;
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    event("About to delete object from database");
-    let deleted = scope.delete(&options).await?;
-    event("Object deleted from database");
-    let waits = !matches!(deleted, registry::Deleted::Gone(_)) && options.orphan == Some(false);
-    let code = if waits { 202 } else { 200 };
-    Ok(match scope.deletion_answer(&deleted) {
-        Some(status) => output::document(code, &status, presenter.format),
-        None => presenter.object(code, &*scope.presented_one(deleted.entry().clone()).await?),
-    })
-}
-
-async fn delete_collection(mut asked: Asked<'_>, target: &Target, body: RequestBody) -> Result<Response, Status> {
-    let options = delete_options(&asked, body).await?;
-    asked.cx.dry_run = options.dry_run;
-    let scope = asked.scope(target)?;
-    let presenter = asked.presenter(&scope, Offer::Objects)?;
-    let list = ListOptions::parse(&asked.query, false)?;
-    let selection = Selection::parse(&scope, &list)?;
-    let found = scope.delete_collection(&list, &selection, &options).await?;
-    listed(&scope, &presenter, found).await
-}
-
-async fn of_virtual(mut asked: Asked<'_>, target: &Target, verb: &str, body: RequestBody) -> Result<Response, Status> {
-    let format = asked.format(Offer::Objects)?;
-    let media = asked.media();
-    if verb == "create" {
-        // Reviews and tokens have no rows.
-        if matches!(format.shape, Shape::Table(_)) {
-            return Err(negotiate::not_acceptable(Offer::Plain));
-        }
-        let options = WriteOptions::parse(&asked.query, "CreateOptions")?;
-        asked.cx.dry_run = options.dry_run;
-        let bytes = read(body).await?;
-        let object = input::decode(of_sub(target)?, media?, &bytes, options.validation, &asked.cx.warnings)?;
-        asked.cx.audit.request_object(&object, || object.clone());
-        let answer = virtual_resource::create(ask(&asked, target), object).await?;
-        return Ok(output::metadata_or_document(201, &answer, format));
-    }
-    let table = TableOptions::parse(&asked.query)?;
-    let presenter = Presenter { row: target.resource.clone(), stored: target.resource.clone(), format, table };
-    match verb {
-        "get" => {
-            let object = virtual_resource::get(ask(&asked, target)).await?;
-            Ok(output::metadata_or_document(200, &object, format))
-        }
-        "list" => Ok(presenter.list_values(virtual_resource::list(ask(&asked, target)).await?)),
-        _ => Err(Status::method_not_supported(&target.resource.group_resource(), verb)),
-    }
-}
-
-fn ask<'a>(asked: &'a Asked<'a>, target: &'a Target) -> Ask<'a> {
-    let info = &asked.info;
-    Ask { api: asked.api, cx: &asked.cx, target, namespace: &info.namespace, name: &info.name }
-}
-
-/// The patches that custom resources take.
-const CUSTOM_PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-
-/// The patches that are taken, for the text of a 415.
-pub(super) fn unsupported_patch() -> Status {
-    Status::unsupported_media_type(
-        "the body of the request was in an unknown format - accepted media types include: \
-         application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, \
-         application/apply-patch+yaml",
-    )
 }

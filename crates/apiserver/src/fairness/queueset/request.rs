@@ -4,6 +4,9 @@ use super::{Now, Work};
 use crate::fairness::seat_seconds::SeatSeconds;
 use std::ops::{Index, IndexMut};
 
+/// So many requests at once are usual.
+const USUAL: usize = 64;
+
 /// A request's place; valid until it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id(usize);
@@ -87,10 +90,10 @@ impl<T> Requests<T> {
         self.free.push(id.0);
         if self.free.len() == self.places.len() {
             // Idle: what a flood needed is given back, what is usual is kept.
-            self.places.truncate(64);
-            self.places.shrink_to(64);
-            self.free.retain(|place| *place < 64);
-            self.free.shrink_to(64);
+            self.places.truncate(USUAL);
+            self.places.shrink_to(USUAL);
+            self.free.retain(|place| *place < USUAL);
+            self.free.shrink_to(USUAL);
         }
         request
     }
