@@ -32,4 +32,4 @@ mod webhook_credentials;
 mod webhooks;
 mod writing;
 
-pub(crate) use harness::{Answer, Server, answer, ask, request};
+pub(crate) use harness::{Answer, Server, answer, ask, refusing, request};

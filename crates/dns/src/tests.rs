@@ -296,9 +296,10 @@ async fn unusual_requests_get_their_codes() {
 #[tokio::test]
 async fn other_names_are_forwarded_and_remembered() {
     let (upstream, count) = resolver().await;
-    // The first resolver is dead, as one often is.
-    let dead = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let running = start(cluster(), vec![dead, upstream]).await;
+    // The first resolver is dead, as one often is: a socket that hears somebody else alone, so that the port is taken.
+    let dead = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    dead.connect("127.0.0.1:1").await.unwrap();
+    let running = start(cluster(), vec![dead.local_addr().unwrap(), upstream]).await;
     running.server.set_synced();
     for _ in 0..3 {
         let answer = over_udp(running.address, &request("example.org", RecordType::A)).await;
@@ -367,9 +368,15 @@ fn client() -> kaji_client::Client {
     }))
 }
 
+/// An address that is this process's alone: all of 127/8 is here, and no outgoing connection takes this port.
+fn own_address() -> SocketAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    ([127, a | 0x40, b, c], 20_053).into()
+}
+
 #[tokio::test]
 async fn the_whole_server_learns_from_the_api() {
-    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = own_address();
     let config =
         crate::Config { upstreams: Upstreams::These(Vec::new()), ..crate::Config::new("cluster.local", vec![free]) };
     let shutdown = CancellationToken::new();

@@ -22,7 +22,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+/// A path that nobody else has, in this process or another; nothing is there.
+pub(crate) fn unused_dir(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("kaji-{name}-{}-{number}", std::process::id()));
+    // A leftover of a killed run.
+    let _ = std::fs::remove_dir_all(&dir);
+    dir
+}
 
 /// No wait lasts longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,11 +47,7 @@ pub struct Cluster {
 impl Cluster {
     /// A control plane and simulated nodes, in a directory that is new.
     pub async fn simulated(nodes: u16) -> Self {
-        let unique = format!("kaji-test-{}-{:?}", std::process::id(), std::thread::current().id());
-        let dir = std::env::temp_dir().join(unique.replace(['(', ')'], ""));
-        // A leftover of a killed run.
-        let _ = std::fs::remove_dir_all(&dir);
-        Self::start(dir, nodes).await
+        Self::start(unused_dir("test"), nodes).await
     }
 
     async fn start(dir: PathBuf, nodes: u16) -> Self {

@@ -6,6 +6,7 @@ mod abuse;
 mod bodies;
 mod bombs;
 mod crowd;
+mod definitions;
 mod flood;
 mod frames;
 mod http;
@@ -86,6 +87,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     "nested and repeated data", 300, bombs::data;
     "costly expressions", 300, bombs::expressions;
     "large patterns", 200, bombs::patterns;
+    "definitions that nobody uses", 100 + 20, definitions::unused;
 ];
 
 /// How soon the server must serve normally afterwards.

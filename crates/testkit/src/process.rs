@@ -177,11 +177,9 @@ impl Up {
     }
 }
 
-/// An empty one for this process.
+/// An empty one.
 fn directory() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("kaji-up-{}", std::process::id()));
-    // A leftover of a killed run.
-    let _ = std::fs::remove_dir_all(&dir);
+    let dir = crate::unused_dir("up");
     std::fs::create_dir_all(&dir).expect("the temporary directory can be written");
     dir
 }

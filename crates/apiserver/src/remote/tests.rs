@@ -1,8 +1,8 @@
 //! Calls to a server on loopback.
 
 use super::*;
-use crate::tests::Server;
 use crate::tests::extension::{Extension, reply};
+use crate::tests::{Server, refusing};
 use kaji_api::value;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -77,8 +77,7 @@ async fn strangers_are_not_believed() {
     let place = Place::Service { namespace: "ns".to_owned(), name: "gone".to_owned(), port: 443 };
     let nowhere = text(&Remote::new(&s.api, Peer { place, ..peer.clone() }), CALL).await;
     assert_eq!(nowhere, "Post \"https://gone.ns.svc:443/?timeout=1s\": service \"gone\" not found");
-    // A port that was free a moment ago.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, address) = refusing();
     let (place, _) = Place::parse(&format!("https://{address}")).unwrap();
     let dead = text(&Remote::new(&s.api, Peer { place, ..peer }), CALL).await;
     let refused = format!("dial tcp {address}: connect: connection refused");

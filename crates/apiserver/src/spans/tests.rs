@@ -7,6 +7,7 @@ use super::wire::proto::trace_service_server::{TraceService, TraceServiceServer}
 use super::wire::proto::{
     ExportTraceServiceRequest, ExportTraceServiceResponse, KeyValue, PartialSuccess, Resource, Span,
 };
+use crate::tests::refusing;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
@@ -181,7 +182,7 @@ async fn a_full_batch_goes_at_once_and_the_rest_at_the_end() {
 
 #[tokio::test]
 async fn a_full_queue_drops_what_comes() {
-    let nobody = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+    let (_kept, nobody) = refusing();
     let exporter = exporter(nobody);
     // One thread: the exporter takes nothing meanwhile.
     (0..3000).for_each(|n| exporter.push(span(n)));

@@ -10,10 +10,12 @@ use http_body_util::{BodyExt, Full};
 use kaji_store::Store;
 use kaji_store::embedded::{Embedded, Options};
 use serde_json::Value as Json;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpSocket;
 use tower::ServiceExt;
 
 /// Nothing a test waits for takes longer.
@@ -34,6 +36,14 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// An address that refuses connections as long as the socket is kept: it is taken, and nobody listens.
+pub(crate) fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 pub(crate) fn openssl(dir: &Path, arguments: &str) {

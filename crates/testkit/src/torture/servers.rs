@@ -32,11 +32,9 @@ struct Server {
 }
 
 impl Servers {
-    /// Prepares keys in a directory of that name; `flags` are one server's own.
+    /// Prepares keys in a directory whose name says this; `flags` are one server's own.
     pub(crate) async fn new(kaji: &Path, name: &str, flags: Vec<Vec<String>>) -> Self {
-        let dir = std::env::temp_dir().join(format!("kaji-{name}-{}", std::process::id()));
-        // A leftover of a killed run.
-        let _ = std::fs::remove_dir_all(&dir);
+        let dir = crate::unused_dir(name);
         let data = DataDir::open(&dir).expect("the temporary directory can be written");
         let material = Material::open(&data).expect("keys can be made");
         let common = common_flags(&material);

@@ -8,6 +8,7 @@ use crate::context::{RequestContext, RequestInfo, Target};
 use crate::registry::options::Query;
 use crate::server::Api;
 use crate::server::body::{BoxError, Response};
+use crate::tests::refusing;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -105,8 +106,8 @@ async fn requests_go_on_and_answers_come_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_answer_is_unavailable() {
     let stage = Stage::set().await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let backend = Backend { port: closed, ..backend().await };
+    let (_kept, closed) = refusing();
+    let backend = Backend { port: closed.port(), ..backend().await };
     let refused = ask(&stage.server.api, &backend, "GET", "/", "").await.err().unwrap();
     assert_eq!(refused.code, 503);
     assert!(refused.message.starts_with("error trying to reach service: dial tcp 127.0.0.1:"), "{}", refused.message);
