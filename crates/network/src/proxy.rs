@@ -18,6 +18,7 @@
 //! in nftables every table has to agree to a packet.
 
 pub mod checks;
+mod config;
 pub mod conntrack;
 pub mod endpoints;
 pub mod health;
@@ -26,118 +27,33 @@ pub mod plan;
 pub mod rules;
 pub mod service;
 pub mod sysctl;
+mod watched;
+
+pub use config::Config;
 
 use crate::netlink::{self, Socket};
 use crate::nftables::{Family, Step};
 use checks::Checks;
-use endpoints::Place;
 use futures::future::BoxFuture;
 use health::Health;
-use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kaji_client::{Client, Informer, Informers, ObjectKey};
+use kaji_client::{Client, Informers, ObjectKey};
 use kernel::{Batch, Fronts, Kernel};
-use parking_lot::Mutex;
 use rules::{Owner, Ruleset};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use watched::{Seen, Watched};
 
 /// First retry after a refused transaction; doubles up to [`MAX_RETRY`].
 const MIN_RETRY: Duration = Duration::from_millis(500);
 /// Upstream's sync period.
 const MAX_RETRY: Duration = Duration::from_secs(30);
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const HEADLESS: &str = "service.kubernetes.io/headless";
-const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
 const ZONE: &str = "topology.kubernetes.io/zone";
-
-/// What the proxy has to know. Upstream's flags are named where they mean the same.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Name of the nftables tables, unique on the machine (`kaji-ab12cd`).
-    pub table: String,
-    /// This node's name (`--hostname-override`).
-    pub node_name: String,
-    /// This node's addresses, one per family.
-    pub node_ips: Vec<IpAddr>,
-    /// Pod networks of the cluster (`--cluster-cidr`), by which traffic of pods is told from traffic from outside
-    /// (`--detect-local-mode=ClusterCIDR`). Families without one get no table.
-    pub cluster_cidrs: Vec<IpNet>,
-    /// Service networks. Packets to addresses in them that no service has are dropped.
-    pub service_cidrs: Vec<IpNet>,
-    /// The bridge that this node's pods hang on; none with another pod network.
-    pub bridge: Option<String>,
-    /// Cluster DNS addresses that are answered on this node; the service there is left alone. Empty if the DNS runs
-    /// as a Deployment.
-    pub cluster_dns: Vec<IpAddr>,
-    /// `--masquerade-all`.
-    pub masquerade_all: bool,
-    /// Masquerade what pods send out of the cluster, and publish pods' host ports; false where the pod network's
-    /// own plugins do so.
-    pub pod_network: bool,
-    /// `--nodeport-addresses`. Empty, our default, means all local addresses, and 127.0.0.1 too where the kernel
-    /// lets the bridge carry such packets; upstream's nftables mode defaults to `primary` and never has loopback.
-    pub node_port_addresses: Vec<IpNet>,
-    /// `--nftables-min-sync-period`: changes within it are written together. Upstream's default is 1 s; a batch
-    /// here costs only what changed, so 20 ms do.
-    pub min_sync_period: Duration,
-    /// `--healthz-bind-address`; upstream's port is 10256, port 0 picks one.
-    pub healthz_bind_address: Option<SocketAddr>,
-    /// `--metrics-bind-address`; upstream's is 127.0.0.1:10249.
-    pub metrics_bind_address: Option<SocketAddr>,
-}
-
-impl Config {
-    /// The usual settings for a node on its own bridge.
-    pub fn new(table: &str, node_name: &str) -> Self {
-        Self {
-            table: table.to_owned(),
-            node_name: node_name.to_owned(),
-            node_ips: Vec::new(),
-            cluster_cidrs: Vec::new(),
-            service_cidrs: Vec::new(),
-            bridge: None,
-            cluster_dns: Vec::new(),
-            masquerade_all: false,
-            pod_network: true,
-            node_port_addresses: Vec::new(),
-            min_sync_period: Duration::from_millis(20),
-            healthz_bind_address: None,
-            metrics_bind_address: None,
-        }
-    }
-
-    fn families(&self) -> Vec<Family> {
-        let nets = || self.cluster_cidrs.iter().chain(&self.service_cidrs);
-        let mut families = vec![Family::V4];
-        if nets().any(|net| Family::V6.has_net(net)) {
-            families.push(Family::V6);
-        }
-        families
-    }
-
-    fn node(&self, abilities: sysctl::Abilities) -> plan::Node {
-        plan::Node {
-            place: Place { node: self.node_name.clone(), zone: String::new() },
-            addresses: self.node_ips.clone(),
-            cluster_cidrs: self.cluster_cidrs.clone(),
-            service_cidrs: self.service_cidrs.clone(),
-            bridge: self.bridge.clone(),
-            node_port_addresses: self.node_port_addresses.clone(),
-            cluster_dns: self.cluster_dns.clone(),
-            masquerade_all: self.masquerade_all,
-            masquerade_pods: self.pod_network,
-            localhost_node_ports: abilities.bridge_localnet,
-            bridge_filter: abilities.bridge_filter,
-        }
-    }
-}
 
 /// Why the proxy does not start or could not clean up. What fails later is logged and tried again.
 #[derive(Debug, thiserror::Error)]
@@ -205,105 +121,6 @@ pub fn cleanup(table: &str) -> Result<(), Error> {
     let steps = || vec![Step::AddTable, Step::DeleteTable];
     kernel::commit(table, &mut socket, &vec![(Family::V4, steps()), (Family::V6, steps())])
         .map_err(|cause| Error::Cleanup { table: table.to_owned(), cause })
-}
-
-/// What informers have told since the last look.
-#[derive(Default)]
-struct Seen {
-    state: Mutex<SeenState>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct SeenState {
-    dirty: BTreeSet<Owner>,
-    slices: BTreeMap<(String, String), BTreeMap<String, Arc<EndpointSlice>>>,
-}
-
-impl Seen {
-    fn mark(&self, owner: Owner) {
-        self.state.lock().dirty.insert(owner);
-        self.changed.notify_one();
-    }
-
-    fn slice(&self, key: &ObjectKey, old: Option<&Arc<EndpointSlice>>, new: Option<&Arc<EndpointSlice>>) {
-        let mut state = self.state.lock();
-        if let Some(service) = old.and_then(|s| service_of(s)) {
-            if let Some(slices) = state.slices.get_mut(&service) {
-                slices.remove(&key.name);
-                if slices.is_empty() {
-                    state.slices.remove(&service);
-                }
-            }
-            state.dirty.insert(Owner::Service(service.0, service.1));
-        }
-        if let Some((service, slice)) = new.and_then(|s| service_of(s).map(|service| (service, s.clone()))) {
-            state.slices.entry(service.clone()).or_default().insert(key.name.clone(), slice);
-            state.dirty.insert(Owner::Service(service.0, service.1));
-        }
-        drop(state);
-        self.changed.notify_one();
-    }
-}
-
-fn service_of(slice: &EndpointSlice) -> Option<(String, String)> {
-    let labels = slice.metadata.labels.as_ref()?;
-    let name = labels.get(SERVICE_NAME).filter(|name| !name.is_empty())?;
-    let ours = !labels.contains_key(HEADLESS) && !labels.contains_key(OTHER_PROXY);
-    ours.then(|| (slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
-}
-
-struct Watched {
-    services: Arc<Informer<Service>>,
-    slices: Arc<Informer<EndpointSlice>>,
-    node: Arc<Informer<Node>>,
-    pods: Option<Arc<Informer<Pod>>>,
-}
-
-impl Watched {
-    fn start(informers: &Informers, config: &Config, seen: &Arc<Seen>, health: &Arc<Health>) -> Self {
-        let watched = Self {
-            services: informers.of(),
-            slices: informers.of(),
-            node: informers.selected(&format!("metadata.name={}", config.node_name)),
-            pods: config.pod_network.then(|| informers.selected(&format!("spec.nodeName={}", config.node_name))),
-        };
-        let (to, waiting) = (seen.clone(), health.clone());
-        watched.services.on_change(move |change| {
-            waiting.queued();
-            to.mark(Owner::Service(change.key.namespace.clone(), change.key.name.clone()));
-        });
-        let (to, waiting) = (seen.clone(), health.clone());
-        watched.slices.on_change(move |change| {
-            waiting.queued();
-            to.slice(&change.key, change.old.as_ref(), change.new.as_ref());
-        });
-        let to = seen.clone();
-        watched.node.on_change(move |_| to.mark(Owner::Base));
-        if let Some(pods) = &watched.pods {
-            let to = seen.clone();
-            pods.on_change(move |change| {
-                let published = |pod: &Option<Arc<Pod>>| pod.as_ref().is_some_and(|p| has_host_ports(p));
-                if published(&change.old) || published(&change.new) {
-                    to.mark(Owner::Pod(change.key.namespace.clone(), change.key.name.clone()));
-                }
-            });
-        }
-        watched
-    }
-
-    async fn synced(&self) {
-        self.services.synced().await;
-        self.slices.synced().await;
-        self.node.synced().await;
-        if let Some(pods) = &self.pods {
-            pods.synced().await;
-        }
-    }
-}
-
-fn has_host_ports(pod: &Pod) -> bool {
-    !plan::published(pod, Family::V4).is_empty() || !plan::published(pod, Family::V6).is_empty()
 }
 
 struct Proxy {
@@ -376,7 +193,7 @@ impl Proxy {
 
     /// Changed objects; all of them when this node's place has changed.
     fn take_dirty(&mut self) -> BTreeSet<Owner> {
-        let mut dirty = std::mem::take(&mut self.seen.state.lock().dirty);
+        let mut dirty = self.seen.take_dirty();
         if !dirty.contains(&Owner::Base) {
             return dirty;
         }
@@ -399,9 +216,8 @@ impl Proxy {
         for owner in dirty {
             let Owner::Service(namespace, name) = owner else { continue };
             let key = ObjectKey { namespace: namespace.clone(), name: name.clone() };
-            let kept = self.seen.state.lock().slices.get(&(namespace.clone(), name.clone())).cloned();
-            let kept = kept.unwrap_or_default();
-            let slices: Vec<&EndpointSlice> = kept.values().map(|s| &**s).collect();
+            let kept = self.seen.slices_of(namespace, name);
+            let slices: Vec<&EndpointSlice> = kept.iter().map(|s| &**s).collect();
             let service = self.watched.services.get(&key);
             let wanted = service.and_then(|s| plan::health_check(&s, &slices, &self.node.place));
             self.checks.set(&key, wanted, &self.health).await;
@@ -415,9 +231,8 @@ impl Proxy {
                 Owner::Base => (plan::base(&self.node, family), Fronts::new()),
                 Owner::Service(namespace, name) => {
                     let key = ObjectKey { namespace: namespace.clone(), name: name.clone() };
-                    let kept = self.seen.state.lock().slices.get(&(namespace.clone(), name.clone())).cloned();
-                    let kept = kept.unwrap_or_default();
-                    let slices: Vec<&EndpointSlice> = kept.values().map(|s| &**s).collect();
+                    let kept = self.seen.slices_of(namespace, name);
+                    let slices: Vec<&EndpointSlice> = kept.iter().map(|s| &**s).collect();
                     let service = self.watched.services.get(&key);
                     service.map_or_else(Default::default, |service| {
                         let udp = plan::udp_fronts(&service, &slices, &self.node, family);
