@@ -1,4 +1,7 @@
 //! Events in the server's own name, from what it does by itself.
+//!
+//! Clients have a recorder of their own (`kaji-client`), which counts and combines what repeats; the server depends on no
+//! client, writes few events, and tells the same once.
 
 use crate::context::RequestContext;
 use crate::registry::expiry::EVENT_TTL;
