@@ -60,7 +60,9 @@ pub(super) fn server<'a>(api: &'a Api, request: Request, next: Next<'a>) -> BoxF
         let Some(span) = trace.span().cloned() else { return within_trace(trace, next.run(request)).await };
         let open = Open { span, read: Arc::default() };
         let read = open.read.clone();
-        let count = move |n| drop(read.fetch_add(n, Ordering::Relaxed));
+        let count = move |n| {
+            read.fetch_add(n, Ordering::Relaxed);
+        };
         let request = request.map(|inner| Counted { inner, count }.boxed_unsync());
         let mut response = within_trace(trace, next.run(request)).await;
         response.extensions_mut().insert(open);
