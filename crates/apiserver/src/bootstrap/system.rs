@@ -4,6 +4,7 @@ use super::{Maker, condition, ensure_all};
 use futures::future::try_join_all;
 use kaji_api::{GroupResource, ObjectKey, Status, Value, value};
 use std::path::Path;
+use std::sync::Arc;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
