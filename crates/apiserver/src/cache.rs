@@ -28,11 +28,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Resources whose objects requests ask for again and again: each is kept decoded once somebody has asked for it.
+/// Resources of few objects that requests ask for again and again: each is kept decoded once somebody has asked for it.
 const KEPT: &[(&str, &str)] = &[
     ("", "limitranges"),
     ("", "namespaces"),
-    ("", "nodes"),
     ("", "resourcequotas"),
     ("", "serviceaccounts"),
     ("networking.k8s.io", "ingressclasses"),

@@ -16,10 +16,10 @@ impl Plugin for PodTopologyLabels {
     }
 
     fn mutate<'a>(&'a self, a: &'a mut Attributes<'_>) -> BoxFuture<'a, Result<(), Status>> {
-        let node = node(a).filter(|_| a.api.config().gates.is_on(gates::TOPOLOGY_LABELS));
-        // One that is not there says nothing.
-        if let Some(node) = node.and_then(|name| a.api.get_cached(&NODES, "", name)) {
-            copy(&node, a.object);
+        // A node that is not there says nothing.
+        if let Some(name) = node(a).filter(|_| a.api.config().gates.is_on(gates::TOPOLOGY_LABELS)) {
+            let values = a.api.labels_cached(&NODES, name, LABELS);
+            label(a.object, values);
         }
         content()
     }
@@ -39,9 +39,9 @@ fn node<'a>(a: &'a Attributes<'_>) -> Option<&'a str> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-fn copy(node: &Value, object: &mut Value) {
-    for key in LABELS {
-        if let Some(value) = node["metadata"]["labels"][key].as_str() {
+fn label(object: &mut Value, values: [Option<String>; LABELS.len()]) {
+    for (key, value) in LABELS.into_iter().zip(values) {
+        if let Some(value) = value {
             object.entry("metadata").entry("labels").set(key, value);
         }
     }
@@ -53,13 +53,12 @@ mod tests {
     use kaji_api::value;
 
     #[test]
-    fn only_places_are_copied() {
-        let node = value!({"metadata": {"labels": {"topology.kubernetes.io/zone": "z", "other": "x"}}});
+    fn only_what_the_node_says_is_set() {
         let mut pod = value!({"metadata": {"labels": {"topology.kubernetes.io/zone": "mine", "a": "b"}}});
-        copy(&node, &mut pod);
+        label(&mut pod, [Some("z".to_owned()), None]);
         assert_eq!(pod["metadata"]["labels"], value!({"topology.kubernetes.io/zone": "z", "a": "b"}));
         let mut binding = value!({});
-        copy(&value!({}), &mut binding);
+        label(&mut binding, [None, None]);
         assert_eq!(binding, value!({}));
     }
 }

@@ -76,6 +76,18 @@ impl Api {
         cache.snapshot(&prefix, &prefix).entries.iter().map(|entry| cache.object(entry)).collect()
     }
 
+    /// Some labels of an object as the cache has it, where the object is too large to be decoded for them.
+    pub(crate) fn labels_cached<const N: usize>(
+        &self,
+        resource: &GroupResource,
+        name: &str,
+        keys: [&str; N],
+    ) -> [Option<String>; N] {
+        let found = self.cache(resource).and_then(|cache| Some((cache.get(&cache.key("", name))?, cache)));
+        let label = |key| found.as_ref().and_then(|(entry, cache)| entry.selected(&cache.row).label(key));
+        keys.map(|key| label(key).map(str::to_owned))
+    }
+
     /// The cached entry of an object, and its store key.
     pub(crate) fn entry(
         &self,
